@@ -1,0 +1,1 @@
+"""REST services over the soundalike library."""

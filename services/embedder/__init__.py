@@ -1,0 +1,1 @@
+"""The embedder service: a sound in, its vector out."""

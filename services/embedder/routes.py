@@ -1,0 +1,118 @@
+"""The routes of the embedder service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import HTMLResponse, Response
+
+from services.common import page
+from services.common.bodies import read_upload, read_uploads
+from services.common.wire import Json
+from services.embedder import schemas
+from services.embedder.batching import Batching, Wish
+from services.embedder.settings import EmbedderSettings
+from soundalike import embedders
+from soundalike.extract.extractor import Extractors
+
+CURL_LINES = """
+curl -F file=@some.wav {base}embed
+curl -F file=@some.wav '{base}embed?pooling=none'
+curl -F files=@one.wav -F files=@two.wav {base}embed/batch
+curl {base}models
+"""
+
+
+def _wish(
+    pooling: Annotated[
+        str | None,
+        Query(description="mean, meanstd, max, flatten10, none, or the embedder's own by default"),
+    ] = None,
+    normalize: Annotated[bool, Query(description="scale the vector to unit length")] = True,
+    window_vectors: Annotated[bool, Query(description="give each window's vector too")] = False,
+) -> Wish:
+    return Wish(pooling, normalize, window_vectors)
+
+
+ModelName = Annotated[
+    str | None, Query(description="embedder, with options after a colon; see /models")
+]
+Wished = Annotated[Wish, Depends(_wish)]
+
+
+def make_router(
+    settings: EmbedderSettings, extractors: Extractors, batching: Batching
+) -> APIRouter:
+    """Make the service's routes.
+
+    Parameters
+    ----------
+    settings : EmbedderSettings
+        The default embedder and the limits.
+    extractors : Extractors
+        What makes vectors.
+    batching : Batching
+        Where that work is done.
+
+    Returns
+    -------
+    APIRouter
+    """
+    router = APIRouter()
+
+    @router.post(
+        "/embed",
+        summary="One sound in, one vector out",
+        responses={200: {"model": schemas.Embedding}},
+        openapi_extra=schemas.FILE_BODY,
+    )
+    async def embed(request: Request, wish: Wished, model: ModelName = None) -> Response:
+        extractor = extractors.get(model or settings.model)
+        async with read_upload(request) as upload:
+            extraction = await batching.embed(extractor, upload.file, wish)
+        return schemas.answer(extraction, request.headers.get("accept", ""))
+
+    @router.post(
+        "/embed/batch",
+        summary="Many sounds in, a result or an error for each, in order",
+        openapi_extra=schemas.FILES_BODY,
+    )
+    async def embed_batch(request: Request, wish: Wished, model: ModelName = None) -> Json:
+        extractor = extractors.get(model or settings.model)
+        async with read_uploads(request, "files", settings.max_batch) as uploads:
+            results = await batching.embed_all(extractor, [one.file for one in uploads], wish)
+        entries = zip(uploads, results, strict=True)
+        return Json({"results": [schemas.batch_entry(up.name, done) for up, done in entries]})
+
+    @router.get("/models", summary="The embedders and what they can do")
+    def models() -> Json:
+        described = [
+            schemas.describe_model(card, extractors.get(key), settings.model)
+            for key, card in embedders.cards().items()
+        ]
+        return Json({"default": settings.model, "models": described})
+
+    @router.get("/", include_in_schema=False)
+    def root(request: Request) -> HTMLResponse:
+        rows = [
+            (
+                card.key,
+                card.summary,
+                card.dim,
+                f"{card.sample_rate} Hz",
+                extractors.get(key).space(),
+            )
+            for key, card in embedders.cards().items()
+        ]
+        head = ("embedder", "what it hears", "numbers", "rate", "space")
+        return page.render(
+            "soundalike embedder",
+            "Hand it a sound, get back its vector.",
+            [
+                ("Embedders", page.table(head, rows)),
+                ("Try", page.commands(CURL_LINES.format(base=request.base_url))),
+            ],
+        )
+
+    return router

@@ -1,0 +1,166 @@
+"""The shape of what goes over the wire, as the OpenAPI page shows it."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from services.common.problems import problem
+from services.common.wire import Json
+from soundalike.embedders import Card
+from soundalike.errors import SoundalikeError
+from soundalike.extract.extraction import Extraction
+from soundalike.extract.extractor import Extractor
+
+NPY = "application/x-npy"
+MOST_NUMBERS_IN_JSON = 1_000_000
+
+FILE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                    "required": ["file"],
+                }
+            },
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+FILES_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "files": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                        }
+                    },
+                    "required": ["files"],
+                }
+            }
+        },
+    }
+}
+
+
+class Audio(BaseModel):
+    """What the sound was like."""
+
+    format: str
+    sample_rate: int = Field(description="Hz, of the source")
+    channels: int
+    seconds: float
+    seconds_used: float = Field(description="how much of it went into the vector")
+    truncated: bool = Field(description="true where the file was cut off")
+    clipped: float = Field(description="share of samples at full scale")
+    silent: float = Field(description="share quieter than -60 dB of full scale")
+
+
+class WindowVector(BaseModel):
+    """The vector of one window, which starts and ends at these seconds."""
+
+    start: float
+    end: float
+    vector: list[float]
+
+
+class Embedding(BaseModel):
+    """The answer to one sound."""
+
+    model: str
+    space: str = Field(description="vectors may be compared where this is equal")
+    dim: int
+    vector: list[float] | None = None
+    frames: list[list[float]] | None = Field(None, description="with pooling=none")
+    frame_rate: float | None = Field(None, description="Hz, with pooling=none")
+    audio: Audio
+    windows: int
+    window_vectors: list[WindowVector] | None = None
+    device: str
+    runtime: str
+    dtype: str
+    ms: dict[str, float]
+
+
+def numbers_in(extraction: Extraction) -> int:
+    """Count the numbers of an answer."""
+    return extraction.values.size + sum(one.vector.size for one in extraction.window_vectors)
+
+
+def answer(extraction: Extraction, accept: str) -> Response:
+    """Answer with what came of a sound.
+
+    Parameters
+    ----------
+    extraction : Extraction
+        What came of it.
+    accept : str
+        The request's Accept header; ``application/x-npy`` gives the array alone.
+
+    Raises
+    ------
+    HTTPException
+        406 where there are too many numbers for JSON.
+    """
+    if NPY in accept:
+        return _npy(extraction)
+    count = numbers_in(extraction)
+    if count > MOST_NUMBERS_IN_JSON:
+        raise HTTPException(
+            406,
+            f"The answer holds {count:,} numbers, and JSON takes up to "
+            f"{MOST_NUMBERS_IN_JSON:,} here; ask with 'Accept: {NPY}'.",
+        )
+    return Json(extraction.as_dict())
+
+
+def _npy(extraction: Extraction) -> Response:
+    buffer = io.BytesIO()
+    np.save(buffer, extraction.values, allow_pickle=False)
+    headers = {"X-Soundalike-Model": extraction.model, "X-Soundalike-Space": str(extraction.space)}
+    if extraction.frames is not None:
+        headers["X-Soundalike-Frame-Rate"] = repr(extraction.frames.rate_hz)
+    return Response(buffer.getvalue(), media_type=NPY, headers=headers)
+
+
+def batch_entry(name: str, result: Extraction | SoundalikeError) -> dict[str, Any]:
+    """Lay out one file of a batch: its answer, or under `error` its problem."""
+    if isinstance(result, SoundalikeError):
+        return {"file": name, "error": problem(result)}
+    return {"file": name, **result.as_dict()}
+
+
+def describe_model(card: Card, extractor: Extractor, default: str) -> dict[str, Any]:
+    """Lay out one line of `/models`."""
+    return {
+        "key": card.key,
+        "summary": card.summary,
+        "state": "ready",
+        "default": extractor.embedder.name == default,
+        "dim": card.dim,
+        "frame_dim": card.frame_dim,
+        "frame_rate": card.frame_rate_hz,
+        "sample_rate": card.sample_rate,
+        "window_seconds": card.window_s,
+        "min_seconds": card.min_seconds,
+        "space": str(extractor.space()),
+        "poolings": extractor.poolings,
+        "options": {name: list(values) for name, values in card.options.items()},
+        "takes": ["audio"],
+        "weights_licence": card.weights_licence,
+        "commercial_use": card.commercial,
+        "proved_against": card.proof,
+    }

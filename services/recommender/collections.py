@@ -1,0 +1,178 @@
+"""The routes that keep collections and their items."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from services.common.wire import Json, encode, parse
+from services.recommender import schemas
+from soundalike.catalogue import Catalogue
+from soundalike.errors import BadRequest, BadVector, SoundalikeError, UnknownCollection, UnknownItem
+from soundalike.types import Item
+
+CREATED, NO_CONTENT = 201, 204
+
+router = APIRouter(tags=["collections"])
+
+
+async def the_catalogue(request: Request) -> Catalogue:
+    """Give a route the catalogue that the service opened."""
+    catalogue: Catalogue = request.app.state.catalogue
+    return catalogue
+
+
+Kept = Annotated[Catalogue, Depends(the_catalogue)]
+
+
+@router.get("/collections", summary="Every collection")
+def list_collections(catalogue: Kept) -> Json:
+    """Describe all collections, by name."""
+    return Json({"collections": [schemas.described(info) for info in catalogue.collections()]})
+
+
+@router.put(
+    "/collections/{name}",
+    summary="Create a collection, or make sure that it is there",
+    responses={201: {"model": schemas.Collection}, 200: {"model": schemas.Collection}},
+    openapi_extra=schemas.body(schemas.CollectionFacts),
+)
+async def create_collection(request: Request, name: str, catalogue: Kept) -> Json:
+    """Facts that are left out are not compared with a collection that is there."""
+    facts = parse(schemas.CollectionFacts, await request.body())
+    made = await run_in_threadpool(lambda: catalogue.create(name, **facts.model_dump()))
+    status = CREATED if made else 200
+    return Json(schemas.described(catalogue.describe(name)), status_code=status)
+
+
+@router.get(
+    "/collections/{name}",
+    summary="What a collection is and holds",
+    responses={200: {"model": schemas.Collection}},
+)
+def describe_collection(name: str, catalogue: Kept) -> Json:
+    """Describe one collection."""
+    return Json(schemas.described(catalogue.describe(name)))
+
+
+@router.delete(
+    "/collections/{name}", summary="Drop a collection and its items", status_code=NO_CONTENT
+)
+def drop_collection(name: str, catalogue: Kept) -> Response:
+    """Drop one collection."""
+    catalogue.drop(name)
+    return Response(status_code=NO_CONTENT)
+
+
+@router.post(
+    "/collections/{name}/rebuild",
+    summary="Build the index anew; answers when it serves",
+    responses={200: {"model": schemas.Collection}},
+)
+def rebuild_collection(name: str, catalogue: Kept) -> Json:
+    """Rebuild; the index there is serves meanwhile."""
+    return Json(schemas.described(catalogue.rebuild(name)))
+
+
+@router.put(
+    "/collections/{name}/items",
+    summary="Insert or replace many items: all of them or none",
+    openapi_extra=schemas.body(schemas.ItemsIn),
+)
+async def upsert_items(
+    request: Request,
+    name: str,
+    catalogue: Kept,
+    space: Annotated[str | None, Query(description="the items' space, with NDJSON")] = None,
+) -> Json:
+    """Take `{"items": [...]}`, or with Content-Type application/x-ndjson one item a line."""
+    body = await request.body()
+    by_line = request.headers.get("content-type", "").startswith(schemas.NDJSON)
+    base = str(request.base_url)
+
+    def write() -> int:
+        items, said = (_lines(body), space) if by_line else _items(body)
+        try:
+            return catalogue.upsert(name, items, space=said)
+        except UnknownCollection as fault:
+            raise _with_a_way_out(fault, base, name, items, said) from fault
+
+    return Json({"collection": name, "upserted": await run_in_threadpool(write)})
+
+
+@router.get("/collections/{name}/items", summary="Items by rising id, page by page")
+def list_items(
+    name: str,
+    catalogue: Kept,
+    after: Annotated[str, Query(description="`next` of the page before")] = "",
+    limit: Annotated[int, Query(description="the most items to list")] = 100,
+    vectors: Annotated[bool, Query(description="list their vectors too")] = False,
+) -> Json:
+    """List a page; its `next` is null on the last one."""
+    page = catalogue.page(name, after=after, limit=limit)
+    following = page[-1].id if len(page) == limit else None
+    return Json(
+        {"items": [schemas.listed(item, vector=vectors) for item in page], "next": following}
+    )
+
+
+@router.post(
+    "/collections/{name}/items/delete",
+    summary="Delete many items",
+    openapi_extra=schemas.body(schemas.Ids),
+)
+async def delete_items(request: Request, name: str, catalogue: Kept) -> Json:
+    """Delete those that are there, and say how many they were."""
+    wanted = parse(schemas.Ids, await request.body())
+    return Json({"deleted": await run_in_threadpool(catalogue.delete, name, wanted.ids)})
+
+
+@router.get("/collections/{name}/items/{item_id:path}", summary="One item, with its vector")
+def get_item(name: str, item_id: str, catalogue: Kept) -> Json:
+    """Fetch one item; its id may hold slashes."""
+    return Json(schemas.listed(catalogue.get(name, item_id), vector=True))
+
+
+@router.delete(
+    "/collections/{name}/items/{item_id:path}",
+    summary="Delete one item",
+    status_code=NO_CONTENT,
+)
+def delete_item(name: str, item_id: str, catalogue: Kept) -> Response:
+    """Delete one item, which must be there."""
+    if not catalogue.delete(name, [item_id]):
+        raise UnknownItem(
+            f"The collection {name!r} has no item {item_id!r}.", collection=name, item=item_id
+        )
+    return Response(status_code=NO_CONTENT)
+
+
+def _items(body: bytes) -> tuple[list[Item], str | None]:
+    parsed = parse(schemas.ItemsIn, body)
+    return [one.item() for one in parsed.items], parsed.space
+
+
+def _lines(body: bytes) -> list[Item]:
+    items = []
+    for number, line in enumerate(body.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            items.append(parse(schemas.ItemIn, line).item())
+        except (BadRequest, BadVector) as fault:
+            raise type(fault)(f"Line {number}: {fault.detail}", line=number) from fault
+    return items
+
+
+def _with_a_way_out(
+    fault: UnknownCollection, base: str, name: str, items: list[Item], space: str | None
+) -> SoundalikeError:
+    facts = encode({"space": space or "...", "dim": items[0].vector.size if items else 0}).decode()
+    return UnknownCollection(
+        f"{fault.detail} Create it first: curl -X PUT {base}collections/{quote(name)} -d '{facts}'",
+        **fault.facts,
+    )

@@ -1,0 +1,68 @@
+"""Hand it a sound, get back what sounds like it.
+
+`soundalike.embed(path)` gives the vector of a sound; `soundalike.Client`
+speaks to the two services.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from soundalike.client import Client
+    from soundalike.extract.extractor import Extractors
+    from soundalike.types import FloatArray
+
+__version__ = "0.1.0"
+__all__ = ["Client", "embed"]
+
+
+@functools.cache
+def _extractors() -> Extractors:
+    from soundalike.extract.extractor import Extractors
+
+    return Extractors()
+
+
+def embed(
+    source: str | Path | bytes, model: str | None = None, pooling: str | None = None
+) -> FloatArray:
+    """Embed a sound in this process, without a service.
+
+    Parameters
+    ----------
+    source : path or bytes
+        An audio file, or its content.
+    model : str, optional
+        The embedder, with options after a colon; ``"mfcc"`` by default.
+    pooling : str, optional
+        ``mean``, ``meanstd``, ``max`` or ``flatten10``; the embedder's own way by default.
+        ``none`` gives the frames.
+
+    Returns
+    -------
+    ndarray of float32, shape (D,) or (T, D)
+        A vector of unit length, or the frames.
+
+    Raises
+    ------
+    soundalike.errors.SoundalikeError
+        The sound or the model cannot be used.
+    OSError
+        The file cannot be read.
+    """
+    from soundalike.extract.extractor import DEFAULT_MODEL
+
+    sound = source if isinstance(source, bytes) else Path(source)
+    return _extractors().get(model or DEFAULT_MODEL).extract(sound, pooling).values
+
+
+def __getattr__(name: str) -> Any:
+    """Import the client when it is first asked for."""
+    if name == "Client":
+        from soundalike.client import Client
+
+        return Client
+    raise AttributeError(name)

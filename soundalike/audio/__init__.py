@@ -1,0 +1,1 @@
+"""From bytes to clips, from clips to windows, from windows to spectra."""

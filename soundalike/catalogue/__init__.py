@@ -1,0 +1,8 @@
+"""Catalogues keep collections of items and find neighbours in them."""
+
+from __future__ import annotations
+
+from soundalike.catalogue.base import Answer, Catalogue, CollectionInfo, Query
+from soundalike.catalogue.local import LocalCatalogue
+
+__all__ = ["Answer", "Catalogue", "CollectionInfo", "LocalCatalogue", "Query"]

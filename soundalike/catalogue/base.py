@@ -1,0 +1,272 @@
+"""The interface of every catalogue, and what it answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Self, TypeAlias
+
+from soundalike.types import FloatArray, Item, Neighbour
+
+Query: TypeAlias = str | FloatArray
+"""What neighbours are asked for: the id of an item, or a vector of shape (D,)."""
+
+DEFAULT_ENGINE = "annoy"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """What a collection is and what it holds.
+
+    Attributes
+    ----------
+    name : str
+        Unique within the catalogue.
+    space : str
+        The embedding space of all its vectors.
+    dim : int
+        Length of each vector.
+    engine : str
+        What finds neighbours once there are enough items.
+    model, pooling : str or None
+        What to ask the embedder service for, to get vectors of this space.
+    created : datetime
+        In UTC.
+    sequence : int
+        Rises with every write; while it is the same, so is the content.
+    count : int
+        Items.
+    indexed : int
+        Items in the engine's index; all others are searched exactly.
+    exact : bool
+        True while all answers are right.
+    recall : float
+        Share of the true neighbours found, as measured; 1.0 where exact.
+    """
+
+    name: str
+    space: str
+    dim: int
+    engine: str
+    model: str | None
+    pooling: str | None
+    created: datetime
+    sequence: int
+    count: int
+    indexed: int
+    exact: bool
+    recall: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The neighbours of one query.
+
+    Attributes
+    ----------
+    neighbours : tuple of Neighbour
+        By falling score; those of equal score by id.
+    exact : bool
+        True where every item was compared.
+    recall : float
+        Share of the true neighbours to be expected; 1.0 where exact.
+    """
+
+    neighbours: tuple[Neighbour, ...]
+    exact: bool
+    recall: float
+
+
+class Catalogue(ABC):
+    """A set of named collections, each of items of one embedding space.
+
+    Any number of threads may use it at once. A write that has returned is on
+    disk, and every query that starts afterwards sees it. Close it when done,
+    or use it in a `with` statement. Once closed, every call raises
+    `CatalogueError`; every call that names a collection raises
+    `UnknownCollection` where there is none.
+    """
+
+    @abstractmethod
+    def create(
+        self,
+        name: str,
+        *,
+        space: str,
+        dim: int,
+        engine: str | None = None,
+        model: str | None = None,
+        pooling: str | None = None,
+    ) -> bool:
+        """Create a collection, or make sure that it is there.
+
+        Parameters
+        ----------
+        name : str
+            1 to 64 of the characters A-Z a-z 0-9 . _ -, not starting with a dot.
+        space : str
+            The embedding space of all its vectors.
+        dim : int
+            Length of each vector.
+        engine : str, optional
+            Name of an engine; the catalogue's default where a new collection names none.
+        model, pooling : str, optional
+            What to ask the embedder service for, to get vectors of this space.
+
+        Returns
+        -------
+        bool
+            False where it was there already.
+
+        Raises
+        ------
+        CollectionExists
+            It is there already, and differs in one of the facts given.
+        BadRequest
+            The name or a fact makes no sense.
+        """
+
+    @abstractmethod
+    def describe(self, name: str) -> CollectionInfo:
+        """Say what a collection is and holds."""
+
+    @abstractmethod
+    def collections(self) -> list[CollectionInfo]:
+        """Describe every collection, by name."""
+
+    @abstractmethod
+    def drop(self, name: str) -> None:
+        """Delete a collection and everything in it."""
+
+    @abstractmethod
+    def upsert(self, name: str, items: Sequence[Item], *, space: str | None = None) -> int:
+        """Insert items, or replace those whose ids are there: all of them or none.
+
+        Parameters
+        ----------
+        name : str
+            The collection.
+        items : sequence of Item
+            Of several with the same id the last one stays.
+        space : str, optional
+            The space the vectors are said to be of.
+
+        Returns
+        -------
+        int
+            How many different ids were written.
+
+        Raises
+        ------
+        BadVector
+            A vector of the wrong length, not finite, or all zeros.
+        BadRequest
+            An id or metadata that cannot be kept.
+        SpaceMismatch
+            The vectors are of another space.
+        StorageFull
+            The disk is full; nothing was written.
+        """
+
+    @abstractmethod
+    def get(self, name: str, item_id: str) -> Item:
+        """Fetch one item.
+
+        Raises
+        ------
+        UnknownItem
+            There is no item of this id.
+        """
+
+    @abstractmethod
+    def page(self, name: str, *, after: str = "", limit: int = 100) -> list[Item]:
+        """List items by rising id.
+
+        Parameters
+        ----------
+        name : str
+            The collection.
+        after : str
+            The last id of the page before; empty for the first page.
+        limit : int
+            The most items to list, 1 to 1000.
+
+        Returns
+        -------
+        list of Item
+            Fewer than `limit` on the last page.
+        """
+
+    @abstractmethod
+    def delete(self, name: str, ids: Sequence[str]) -> int:
+        """Delete items; ids that are not there are passed over.
+
+        Returns
+        -------
+        int
+            How many were there.
+        """
+
+    @abstractmethod
+    def recommend(
+        self,
+        name: str,
+        queries: Sequence[Query],
+        k: int = 10,
+        *,
+        space: str | None = None,
+        exact: bool = False,
+    ) -> list[Answer]:
+        """Find the nearest items of each query.
+
+        Parameters
+        ----------
+        name : str
+            The collection.
+        queries : sequence of str or ndarray
+            Ids of items, which their own answers leave out, or vectors.
+        k : int
+            How many neighbours to find for each, 1 to 1000.
+        space : str, optional
+            The space the vectors are said to be of.
+        exact : bool
+            Compare with every item, whatever the engine.
+
+        Returns
+        -------
+        list of Answer
+            One a query, each of min(k, items) neighbours.
+
+        Raises
+        ------
+        BadVector
+            A vector of the wrong length, not finite, or all zeros.
+        UnknownItem
+            There is no item of an id.
+        SpaceMismatch
+            The vectors are of another space.
+        BadRequest
+            A k out of range.
+        """
+
+    @abstractmethod
+    def rebuild(self, name: str) -> CollectionInfo:
+        """Build the engine's index anew from all items; returns when it serves."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Wait for the writes under way and release everything; safe to repeat."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

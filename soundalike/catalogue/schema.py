@@ -1,0 +1,92 @@
+"""The tables that a catalogue is kept in, and how their file is opened.
+
+::
+
+    collections   id, name, its facts, and the sequence of its last write
+    items         id, collection, key, vector, metadata, hash, sequence
+
+An item's `key` is the id its owner gave it, `id` a small number of our own.
+Vectors are float32, little-endian, as they were given; `hash` is a digest of
+those bytes, by which an upsert that changes nothing is told from one that
+does.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from soundalike.errors import CatalogueError
+
+SCHEMA_VERSION = 1
+PAGE_BYTES = 16_384  # a vector of 512 numbers wastes 42 % of a 4 KB page and 14 % of this
+BUSY_S = 10.0
+
+SCHEMA = """
+CREATE TABLE collections (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    space TEXT NOT NULL,
+    dim INTEGER NOT NULL,
+    engine TEXT NOT NULL,
+    model TEXT,
+    pooling TEXT,
+    created REAL NOT NULL,
+    sequence INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY,
+    collection INTEGER NOT NULL REFERENCES collections (id) ON DELETE CASCADE,
+    key TEXT NOT NULL,
+    vector BLOB NOT NULL,
+    metadata TEXT NOT NULL,
+    hash BLOB NOT NULL,
+    sequence INTEGER NOT NULL,
+    UNIQUE (collection, key)
+);
+"""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file in autocommit mode, for use in one thread at a time."""
+    connection = sqlite3.connect(
+        path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+    )
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def open_for_writing(path: Path) -> sqlite3.Connection:
+    """Open the file so that a commit is on disk when it returns; make the tables of a new one.
+
+    Raises
+    ------
+    CatalogueError
+        A newer version of the program wrote it, or it is no such file.
+    """
+    connection = connect(path)
+    try:
+        _prepare(connection, path)
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise CatalogueError(f"{path} cannot be used as a catalogue: {error}.") from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA_VERSION:
+        raise CatalogueError(
+            f"{path} was written by a newer soundalike (schema {version}, this one knows "
+            f"{SCHEMA_VERSION}); upgrade, or use another data directory.",
+            limit=SCHEMA_VERSION,
+            got=version,
+        )
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    if version == 0:
+        connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")

@@ -1,0 +1,251 @@
+"""`soundalike index FOLDER`: a folder of sounds into a collection."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from soundalike.audio.containers import SUFFIXES
+from soundalike.cli.common import add_collection, add_services, client, print_json
+from soundalike.errors import (
+    BadRequest,
+    BadVector,
+    EmbedderUnavailable,
+    SoundalikeError,
+    SpaceMismatch,
+    UnknownCollection,
+    UnknownModel,
+)
+
+if TYPE_CHECKING:
+    from soundalike.client import Client, Embedding
+    from soundalike.types import Item
+
+ITEMS_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A file to be indexed, the id it gets and what is known of it."""
+
+    id: str
+    path: Path
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of the files: counts, and each failure with its reason."""
+
+    indexed: int = 0
+    unchanged: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("source", type=Path, metavar="FOLDER", help="every sound below it")
+    parser.add_argument("--model", default=None, help="embedder of a collection that is new")
+    parser.add_argument("--prefix", default="", help="put before every id, to keep folders apart")
+    parser.add_argument("--json", action="store_true", help="the report as JSON")
+    add_collection(parser)
+    add_services(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Index the folder and say what became of it."""
+    sounds = find_sounds(args.source.expanduser(), args.prefix)
+    with client(args) as services:
+        report = index_sounds(services, sounds, args.collection, args.model)
+    return tell(report, args.collection, as_json=args.json)
+
+
+def find_sounds(folder: Path, prefix: str = "") -> list[Sound]:
+    """List the sounds below a folder, in the order of their names.
+
+    The id is the path below the folder; a sound in a sub-folder has that
+    folder's name as its label.
+
+    Raises
+    ------
+    BadRequest
+        There is no such folder, or no sound in it.
+    """
+    if not folder.is_dir():
+        raise BadRequest(f"'{folder}' is not a folder.")
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not paths:
+        raise BadRequest(f"There is no sound below '{folder}'.")
+    return [_sound(path, folder, prefix) for path in paths]
+
+
+def _sound(path: Path, folder: Path, prefix: str) -> Sound:
+    inner = path.relative_to(folder)
+    metadata = {"title": path.stem, "path": str(path.resolve())}
+    if len(inner.parts) > 1:
+        metadata["label"] = inner.parts[-2]
+    return Sound(prefix + inner.as_posix(), path, metadata)
+
+
+def index_sounds(
+    services: Client, sounds: Sequence[Sound], collection: str, model: str | None = None
+) -> Report:
+    """Embed sounds with the collection's own embedder and put them into it.
+
+    A sound whose content stands under its id already is left alone; one that
+    fails does not stop the others.
+
+    Parameters
+    ----------
+    services : Client
+        Both services.
+    sounds : sequence of Sound
+        What to index.
+    collection : str
+        Made where it does not exist yet.
+    model : str, optional
+        The embedder of a collection that is made; the service's default otherwise.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    SoundalikeError
+        What concerns all of the sounds: a service is gone, the space is another.
+    """
+    return _Indexing(services, collection, model).run(sounds)
+
+
+class _Indexing:
+    """One run over many sounds."""
+
+    def __init__(self, services: Client, collection: str, model: str | None) -> None:
+        self.services = services
+        self.collection = collection
+        self.report = Report()
+        self.model, self.pooling = model, None
+        self.space: str | None = None
+        self.known: dict[str, str] = {}
+        self._look_up()
+
+    def _look_up(self) -> None:
+        try:
+            facts = self.services.recommender.collection(self.collection)
+        except UnknownCollection:
+            return
+        own = facts["model"] or facts["space"].partition("/")[0]
+        if self.model not in (None, own):
+            raise BadRequest(
+                f"Collection '{self.collection}' is embedded with '{own}', not '{self.model}'; "
+                "name another collection."
+            )
+        self.model, self.pooling, self.space = own, facts["pooling"], facts["space"]
+        listed = self.services.recommender.items(self.collection)
+        self.known = {item["id"]: item["metadata"].get("sha256", "") for item in listed}
+
+    def run(self, sounds: Sequence[Sound]) -> Report:
+        from tqdm import tqdm
+
+        pool = ThreadPoolExecutor(os.cpu_count() or 1)
+        waiting: list[Item] = []
+        try:
+            results = pool.map(self._embed, sounds)
+            for sound in tqdm(sounds, unit="file", disable=None):
+                result = next(results)
+                if isinstance(result, SoundalikeError):
+                    self.report.failed.append((sound.id, result.detail))
+                elif result is None:
+                    self.report.unchanged += 1
+                else:
+                    waiting.append(self._item(sound, *result))
+                    if len(waiting) == ITEMS_AT_ONCE:
+                        self._write(waiting)
+                        waiting = []
+            self._write(waiting)
+        finally:
+            pool.shutdown(cancel_futures=True)
+        return self.report
+
+    def _embed(self, sound: Sound) -> tuple[Embedding, str] | SoundalikeError | None:
+        try:
+            with sound.path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if self.known.get(sound.id) == digest:
+                return None
+            embedder = self.services.embedder
+            return embedder.embed(sound.path, model=self.model, pooling=self.pooling), digest
+        except (EmbedderUnavailable, UnknownModel):
+            raise
+        except SoundalikeError as fault:
+            return fault
+        except OSError as fault:
+            return SoundalikeError(f"cannot be read: {fault}")
+
+    def _item(self, sound: Sound, embedding: Embedding, digest: str) -> Item:
+        from soundalike.types import Item
+
+        if self.space is None:
+            self.services.recommender.create(
+                self.collection,
+                space=embedding.space,
+                dim=len(embedding.vector),
+                model=embedding.model,
+                pooling=self.pooling,
+            )
+            self.space = embedding.space
+        if embedding.space != self.space:
+            raise SpaceMismatch(
+                f"The embedder now answers in space '{embedding.space}', and collection "
+                f"'{self.collection}' is of '{self.space}'; index into a new collection.",
+                got=embedding.space,
+                expected=self.space,
+            )
+        audio = embedding.audio
+        found = {"sha256": digest, "seconds": audio["seconds"], "format": audio["format"]}
+        return Item(sound.id, embedding.vector, {**sound.metadata, **found})
+
+    def _write(self, items: list[Item]) -> None:
+        """Write a batch; where it is refused, its halves, so that what is at fault is named."""
+        if not items:
+            return
+        try:
+            self.report.indexed += self.services.recommender.upsert(
+                self.collection, items, space=self.space
+            )
+        except (BadRequest, BadVector) as fault:
+            if len(items) == 1:
+                self.report.failed.append((items[0].id, fault.detail))
+                return
+            middle = len(items) // 2
+            self._write(items[:middle])
+            self._write(items[middle:])
+
+
+def tell(report: Report, collection: str, *, as_json: bool = False) -> int:
+    """Print a report; give the exit code that belongs to it."""
+    if as_json:
+        print_json(
+            {
+                "collection": collection,
+                "indexed": report.indexed,
+                "unchanged": report.unchanged,
+                "failed": [{"id": name, "reason": reason} for name, reason in report.failed],
+            }
+        )
+    else:
+        print(
+            f"{report.indexed} indexed, {report.unchanged} unchanged, {len(report.failed)} failed "
+            f"in collection '{collection}'."
+        )
+        for name, reason in report.failed:
+            print(f"  {name}: {reason}", file=sys.stderr)
+    return int(bool(report.failed))

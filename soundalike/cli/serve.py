@@ -1,0 +1,161 @@
+"""`soundalike serve`: start the embedder, the recommender, or both."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from soundalike.cli.common import EMBEDDER_PORT, RECOMMENDER_PORT, data_dir
+from soundalike.cli.index import find_sounds
+from soundalike.errors import BadRequest, SoundalikeError
+
+SERVICES = {
+    "embedder": ("services.embedder.app:create_app", EMBEDDER_PORT),
+    "recommender": ("services.recommender.app:create_app", RECOMMENDER_PORT),
+}
+READY_WITHIN_S = 120
+STOPPED_WITHIN_S = 15
+POLL_S = 0.2
+ANY_OR_LOOPBACK = ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104  (compared, not bound)
+
+TRY_NEXT = """
+Ready. Try next:
+
+  curl -F file=@{sound} {embedder}/embed
+  curl -s -F file=@{sound} {embedder}/embed | curl -d @- {recommender}/recommend
+  curl -F file=@{sound} {recommender}/recommend/audio
+
+The embedder is at {embedder}, the recommender at {recommender}; Ctrl-C stops both.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("service", choices=[*SERVICES, "all"], help="which of them")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=None,
+        help="embedder 8001, recommender 8002; with 'all' the first of two that follow each other",
+    )
+    parser.add_argument("--log-level", default="info", help="debug, info, warning (%(default)s)")
+    parser.add_argument(
+        "--fill",
+        metavar="demo|FOLDER",
+        default=None,
+        help="with 'all': what to index once both are up",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Start what was asked for and stay until it is stopped."""
+    if args.service == "all":
+        return _Both(args.host, args.port or EMBEDDER_PORT, args.log_level).run(args.fill)
+    if args.fill is not None:
+        raise BadRequest("--fill goes with 'serve all' alone.")
+    return _serve_one(args)
+
+
+def _serve_one(args: argparse.Namespace) -> int:
+    try:
+        import uvicorn
+    except ImportError:
+        raise BadRequest(
+            f"Serving needs an extra: pip install 'soundalike[{args.service}]'."
+        ) from None
+    application, usual_port = SERVICES[args.service]
+    uvicorn.run(
+        application,
+        factory=True,
+        host=args.host,
+        port=args.port or usual_port,
+        log_level=args.log_level,
+    )
+    return 0
+
+
+class _Both:
+    """Both services as child processes, stopped together."""
+
+    def __init__(self, host: str, port: int, log_level: str) -> None:
+        self.host, self.ports, self.log_level = host, (port, port + 1), log_level
+        reached = "localhost" if host in ANY_OR_LOOPBACK else host
+        self.embedder, self.recommender = (f"http://{reached}:{own}" for own in self.ports)
+        self.environment = {
+            **os.environ,
+            "SOUNDALIKE_EMBEDDER_URL": self.embedder,
+            "SOUNDALIKE_RECOMMENDER_URL": self.recommender,
+        }
+        self.children: list[subprocess.Popen[bytes]] = []
+
+    def run(self, fill: str | None) -> int:
+        # SIGTERM is to stop the services as Ctrl-C does
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            for service, port in zip(SERVICES, self.ports, strict=True):
+                where = ["--host", self.host, "--port", str(port), "--log-level", self.log_level]
+                self.children.append(self._start("serve", service, *where))
+            self._wait_until_ready()
+            sound = self._fill(fill)
+            urls = {"embedder": self.embedder, "recommender": self.recommender}
+            print(TRY_NEXT.format(sound=sound, **urls), flush=True)
+            return self._wait_until_one_ends()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            self._stop()
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603  (this very program)
+            [sys.executable, "-m", "soundalike", *arguments], env=self.environment
+        )
+
+    def _wait_until_ready(self) -> None:
+        from soundalike.client import Client
+
+        deadline = time.monotonic() + READY_WITHIN_S
+        with Client(self.embedder, self.recommender) as services:
+            while True:
+                ended = [child for child in self.children if child.poll() is not None]
+                if ended or time.monotonic() > deadline:
+                    raise SoundalikeError(
+                        f"A service did not start on port {self.ports[0]} or {self.ports[1]}; "
+                        "what it said stands above."
+                    )
+                if services.embedder.ready() and services.recommender.ready():
+                    return
+                time.sleep(POLL_S)
+
+    def _fill(self, fill: str | None) -> str:
+        """Index what was asked for; give a sound to try, quoted for the shell."""
+        if fill is None:
+            return "some.wav"
+        verb = ["demo"] if fill == "demo" else ["index", fill]
+        self._start(*verb).wait()
+        folder = data_dir() / "demo" if fill == "demo" else Path(fill).expanduser()
+        try:
+            return shlex.quote(os.path.relpath(find_sounds(folder)[0].path))
+        except BadRequest:
+            return "some.wav"
+
+    def _wait_until_one_ends(self) -> int:
+        while all(child.poll() is None for child in self.children):
+            time.sleep(POLL_S)
+        print("A service ended by itself; the other is stopped.", file=sys.stderr)
+        return 1
+
+    def _stop(self) -> None:
+        for child in self.children:
+            child.terminate()
+        for child in self.children:
+            try:
+                child.wait(STOPPED_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                child.kill()

@@ -1,0 +1,1 @@
+"""Collections of sound: formats of others, and a library of our own making."""

@@ -1,0 +1,194 @@
+"""The interface of every embedder."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from soundalike import pooling
+from soundalike.errors import UnknownModel
+from soundalike.types import FloatArray, Frames, Space, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """The facts of an embedder, readable without loading anything.
+
+    Attributes
+    ----------
+    key : str
+        The name by which it is asked for.
+    summary : str
+        What it hears, in one sentence.
+    sample_rate : int
+        In Hz; every clip is resampled to it.
+    window_s : float or None
+        Length of the windows a clip is cut into, in seconds; None takes it whole.
+    min_seconds : float
+        The shortest clip it can hear.
+    frame_dim : int
+        Columns of its frames.
+    frame_rate_hz : float
+        Rows of its frames a second.
+    pooling : str
+        How its clip vector is made where the user does not say: one of `pooling.POOLINGS`, or
+        ``own`` where the embedder has a way of its own.
+    dim : int
+        Length of that clip vector.
+    front_end : mapping
+        Every constant between samples and network that moves the numbers.
+    weights_licence : str or None
+        SPDX name of the licence of its weights; None where it has no weights.
+    commercial : bool
+        Whether that licence allows commercial use.
+    proof : str
+        What its output was checked against.
+    options : mapping of str to tuple of str
+        The values each option may take, the default first.
+    hidden : bool
+        True for an embedder that serves tests and is not listed.
+    """
+
+    key: str
+    summary: str
+    sample_rate: int
+    window_s: float | None
+    min_seconds: float
+    frame_dim: int
+    frame_rate_hz: float
+    pooling: str
+    dim: int
+    front_end: Mapping[str, Any]
+    weights_licence: str | None
+    commercial: bool
+    proof: str
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    hidden: bool = False
+
+
+class Embedder(ABC):
+    """Turns windows of sound into frames, in two steps.
+
+    `prepare` runs on processor threads, one window at a time; `run` runs on
+    the device, many windows at a time. What is done to one window never
+    depends on the others of its batch.
+
+    Parameters
+    ----------
+    options : mapping of str to str
+        Options that differ from the defaults, as checked by `parse`.
+    """
+
+    card: ClassVar[Card]
+    device = "cpu"
+    runtime = "numpy"
+    dtype = "float32"
+
+    def __init__(self, options: Mapping[str, str] | None = None) -> None:
+        self.options = dict(options or {})
+
+    @property
+    def name(self) -> str:
+        """The key, with the options that differ from the defaults."""
+        chosen = ",".join(f"{name}={value}" for name, value in sorted(self.options.items()))
+        return f"{self.card.key}:{chosen}" if chosen else self.card.key
+
+    @abstractmethod
+    def prepare(self, window: Window) -> FloatArray:
+        """Compute what the network takes of one window."""
+
+    @abstractmethod
+    def run(self, batch: Sequence[FloatArray]) -> list[FloatArray]:
+        """Compute the frames of prepared windows.
+
+        Returns
+        -------
+        list of ndarray of float32, each of shape (T, frame_dim)
+            One for each window, in order.
+        """
+
+    def join(self, parts: Sequence[FloatArray], windows: Sequence[Window]) -> Frames:
+        """Make the frames of a clip from those of its windows, one after the other."""
+        return Frames(np.concatenate(parts), self.card.frame_rate_hz)
+
+    def pool(self, frames: Frames, how: str) -> FloatArray:
+        """Make one vector of frames; see `soundalike.pooling.pool`."""
+        return pooling.pool(frames, how)
+
+    def dim(self, how: str) -> int:
+        """Tell how long the vector of a pooling is."""
+        if how == self.card.pooling:
+            return self.card.dim
+        return pooling.pooled_dim(how, self.card.frame_dim)
+
+    def space(self, how: str, *, normalize: bool, rules: Mapping[str, Any]) -> Space:
+        """Name the space of the vectors made this way.
+
+        Parameters
+        ----------
+        how : str
+            The pooling.
+        normalize : bool
+            Whether vectors are scaled to unit length.
+        rules : mapping
+            What happens to the sound before it gets here: mixing, resampling, windows.
+
+        Returns
+        -------
+        Space
+        """
+        recipe = {
+            "options": {name: values[0] for name, values in self.card.options.items()}
+            | self.options,
+            "front_end": dict(self.card.front_end),
+            "sample_rate": self.card.sample_rate,
+            "window_s": self.card.window_s,
+            "weights": self.weights_digest(),
+            "pooling": how,
+            "dim": self.dim(how),
+            "normalize": normalize,
+            "rules": dict(rules),
+        }
+        return Space.of(self.card.key, recipe)
+
+    def weights_digest(self) -> str | None:
+        """Tell the SHA-256 of the weights; None where there are none."""
+        return None
+
+
+def parse_options(card: Card, text: str) -> dict[str, str]:
+    """Read options as they stand behind the colon of an embedder's name.
+
+    Parameters
+    ----------
+    card : Card
+        The embedder's facts.
+    text : str
+        For example ``"capacity=tiny"``; several are separated by commas.
+
+    Returns
+    -------
+    dict of str to str
+        Those that differ from the defaults.
+
+    Raises
+    ------
+    UnknownModel
+        An option or value that the embedder does not know.
+    """
+    chosen: dict[str, str] = {}
+    for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        allowed = card.options.get(name.strip(), ())
+        if value.strip() not in allowed:
+            known = "; ".join(f"{key}={'|'.join(values)}" for key, values in card.options.items())
+            raise UnknownModel(
+                f"'{card.key}' has no option '{part}'; it has {known or 'none'}.", got=part
+            )
+        if value.strip() != allowed[0]:
+            chosen[name.strip()] = value.strip()
+    return chosen

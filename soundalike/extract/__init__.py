@@ -1,0 +1,1 @@
+"""The only way from bytes to a vector."""

@@ -1,0 +1,109 @@
+"""From frames to one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from soundalike.errors import BadRequest
+from soundalike.types import FloatArray, Frames
+
+NO_POOLING = "none"
+FLATTENED_ROWS = 10
+SMALLEST_NORM = 1e-12
+
+Weights = npt.NDArray[np.float64] | None
+Wide = npt.NDArray[np.float64]
+
+
+def _mean(values: Wide, weights: Weights) -> Wide:
+    return np.asarray(np.average(values, axis=0, weights=weights))
+
+
+def _mean_and_deviation(values: Wide, weights: Weights) -> Wide:
+    mean = _mean(values, weights)
+    return np.concatenate([mean, np.sqrt(_mean((values - mean) ** 2, weights))])
+
+
+def _maximum(values: Wide, weights: Weights) -> Wide:
+    return np.asarray(values.max(axis=0))
+
+
+def _flatten(values: Wide, weights: Weights) -> Wide:
+    rows = np.zeros((FLATTENED_ROWS, values.shape[1]))
+    rows[: len(values)] = values[:FLATTENED_ROWS]
+    return rows.ravel()
+
+
+POOLINGS: dict[str, tuple[Callable[[Wide, Weights], Wide], int]] = {
+    "mean": (_mean, 1),
+    "meanstd": (_mean_and_deviation, 2),
+    "max": (_maximum, 1),
+    "flatten10": (_flatten, FLATTENED_ROWS),
+}
+"""Each pooling, and how many numbers it makes of one column of the frames."""
+
+
+def pool(frames: Frames, pooling: str) -> FloatArray:
+    """Make one vector of frames.
+
+    Parameters
+    ----------
+    frames : Frames
+        Values of shape (T, D), T at least 1. Where the rows carry weights, mean and
+        deviation count them by it.
+    pooling : str
+        ``mean`` (D), ``meanstd`` (2 D: mean, then population standard deviation), ``max``
+        (D) or ``flatten10`` (10 D: the first ten rows one after the other, zeros where there
+        are fewer).
+
+    Returns
+    -------
+    ndarray of float32, shape (pooled_dim(pooling, D),)
+
+    Raises
+    ------
+    BadRequest
+        A pooling of another name.
+    """
+    function, _ = _find(pooling)
+    pooled = function(frames.values.astype(np.float64), frames.weights)
+    return pooled.astype(np.float32)
+
+
+def pooled_dim(pooling: str, frame_dim: int) -> int:
+    """Tell how long a pooled vector is, or how many columns the frames keep without pooling.
+
+    Raises
+    ------
+    BadRequest
+        A pooling of another name.
+    """
+    return frame_dim if pooling == NO_POOLING else _find(pooling)[1] * frame_dim
+
+
+def _find(pooling: str) -> tuple[Callable[[Wide, Weights], Wide], int]:
+    if pooling not in POOLINGS:
+        raise BadRequest(
+            f"There is no pooling '{pooling}'; there are {', '.join(POOLINGS)}.", got=pooling
+        )
+    return POOLINGS[pooling]
+
+
+def unit(vector: Any) -> FloatArray:
+    """Scale a vector to unit length; one of zeros stays as it is.
+
+    Parameters
+    ----------
+    vector : array_like of float, shape (D,)
+
+    Returns
+    -------
+    ndarray of float32, shape (D,)
+    """
+    wide = np.asarray(vector, np.float64)
+    norm = float(np.linalg.norm(wide))
+    return (wide / norm if norm > SMALLEST_NORM else wide).astype(np.float32)

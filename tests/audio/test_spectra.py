@@ -1,0 +1,48 @@
+import librosa
+import numpy as np
+import pytest
+
+from soundalike.audio import gate, spectra
+from tests.sounds import noise, tone
+
+RATE, FFT, HOP, BANDS = 16_000, 2048, 512, 128
+
+
+@pytest.fixture(scope="module")
+def filters():
+    return spectra.mel_filters(RATE, FFT, BANDS, 0, RATE / 2)
+
+
+def test_filters_equal_librosa(filters):
+    expected = librosa.filters.mel(sr=RATE, n_fft=FFT, n_mels=BANDS, htk=True, norm=None)
+    np.testing.assert_allclose(filters, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("samples", [1025, 2048, 16_000, 600_001])
+def test_mel_power_equals_librosa(filters, samples):
+    sound = noise(samples / RATE)[:, 0]
+    power = spectra.mel_power(sound, filters, FFT, HOP)
+    expected = librosa.feature.melspectrogram(
+        y=sound, sr=RATE, n_fft=FFT, hop_length=HOP, n_mels=BANDS, htk=True, norm=None,
+        pad_mode="reflect",
+    )  # fmt: skip
+    assert power.shape == (1 + samples // HOP, BANDS)
+    assert power.dtype == np.float32
+    np.testing.assert_allclose(power.T, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_decibels_have_a_floor_below_the_loudest():
+    power = np.array([[1.0, 1e-3], [1e-20, 100.0]], np.float32)
+    np.testing.assert_allclose(spectra.decibels(power, 60.0), [[0, -30], [-40, 20]], atol=1e-5)
+    np.testing.assert_allclose(spectra.decibels(power, 500.0), [[0, -30], [-100, 20]], atol=1e-5)
+
+
+def test_silent_share_is_measured_in_blocks():
+    sound = np.concatenate([tone(3.0)[:, 0], np.zeros(RATE, np.float32)])
+    assert gate.silent_share(sound, RATE) == pytest.approx(0.25, abs=0.01)
+    assert gate.silent_share(np.zeros(5, np.float32), RATE) == 1.0
+
+
+def test_the_smallest_step_of_sixteen_bits_is_not_silence():
+    assert gate.is_silent(np.zeros(10, np.float32))
+    assert not gate.is_silent(np.array([0, 1 / 32768], np.float32))

@@ -1,0 +1,118 @@
+"""One thread writes, and what waits together is committed together."""
+
+import errno
+import sqlite3
+import threading
+
+import pytest
+
+from soundalike.catalogue.writer import Writer
+from soundalike.errors import CatalogueError, StorageFull, UnknownCollection
+
+
+class Recorder:
+    """A writer over a table of words, and the statements it runs."""
+
+    def __init__(self, path):
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.execute("CREATE TABLE words (word TEXT UNIQUE)")
+        self.statements = []
+        connection.set_trace_callback(self.statements.append)
+        self.path = path
+        self.published = []
+        self.writer = Writer(connection)
+
+    def add(self, word):
+        def change(connection):
+            connection.execute("INSERT INTO words VALUES (?)", (word,))
+            return word
+
+        return self.writer.write(change, self.published.append)
+
+    def stored(self):
+        with sqlite3.connect(self.path) as connection:
+            return [word for (word,) in connection.execute("SELECT word FROM words ORDER BY rowid")]
+
+    def together(self, *actions):
+        """Run actions while the writer is busy, so that they wait for one commit."""
+        busy, release = threading.Event(), threading.Event()
+
+        def wait(_):
+            busy.set()
+            release.wait()
+
+        first = threading.Thread(target=self.writer.write, args=(wait, lambda _: None))
+        first.start()
+        busy.wait()
+        threads = [threading.Thread(target=action) for action in actions]
+        for thread in threads:
+            thread.start()
+        while self.writer._jobs.qsize() < len(actions):
+            pass
+        release.set()
+        for thread in [first, *threads]:
+            thread.join()
+
+
+@pytest.fixture
+def recorder(tmp_path):
+    recorder = Recorder(tmp_path / "words.sqlite3")
+    yield recorder
+    recorder.writer.close()
+
+
+def test_a_write_that_returned_is_committed(recorder):
+    assert recorder.add("first") == "first"
+    assert recorder.stored() == ["first"]
+
+
+def test_what_waits_shares_one_commit(recorder):
+    recorder.together(*(lambda word=word: recorder.add(word) for word in "abcdefgh"))
+    assert sorted(recorder.stored()) == list("abcdefgh")
+    assert recorder.statements.count("COMMIT") == 2
+
+
+def test_results_are_published_in_the_order_of_the_commits(recorder):
+    recorder.together(*(lambda word=word: recorder.add(word) for word in "abcdefgh"))
+    assert recorder.published == recorder.stored()
+
+
+def test_one_that_fails_spoils_no_other(recorder):
+    recorder.add("twice")
+    failed = []
+
+    def twice():
+        with pytest.raises(sqlite3.IntegrityError):
+            recorder.add("twice")
+        failed.append(True)
+
+    recorder.together(lambda: recorder.add("a"), twice, lambda: recorder.add("b"))
+    assert failed
+    assert sorted(recorder.stored()) == ["a", "b", "twice"]
+    assert sorted(recorder.published) == ["a", "b", "twice"]
+
+
+def test_a_refusal_reaches_who_asked_and_is_not_published(recorder):
+    def refuse(_):
+        raise UnknownCollection("none")
+
+    with pytest.raises(UnknownCollection):
+        recorder.writer.write(refuse, recorder.published.append)
+    assert recorder.published == []
+
+
+def test_no_space_on_the_device_is_storage_full_and_the_writer_goes_on(recorder):
+    def no_space(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(StorageFull):
+        recorder.writer.write(no_space, recorder.published.append)
+    recorder.add("after")
+    assert recorder.stored() == ["after"]
+
+
+def test_closing_writes_what_was_accepted_and_refuses_the_rest(recorder):
+    recorder.together(lambda: recorder.add("accepted"), recorder.writer.close)
+    assert recorder.stored() == ["accepted"]
+    with pytest.raises(CatalogueError, match="closed"):
+        recorder.add("late")
