@@ -68,7 +68,7 @@ def test_every_embedder_is_documented_with_its_facts(root):
         assert f"{card.sample_rate:,} Hz" in row
         assert f"{card.frame_dim} at {card.frame_rate_hz:g} Hz" in row
         assert f"{card.min_seconds:g} s" in row
-        assert (card.weights_licence or "none") in row
+        assert (card.weights.licence if card.weights else "none") in row
         section(text, key)
 
 

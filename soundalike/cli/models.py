@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
         print_json([asdict(card) for card in cards.values()])
         return 0
     for card in cards.values():
-        licence = card.weights_licence or "no weights"
+        licence = card.weights.licence if card.weights else "no weights"
         print(f"{card.key:<14} {card.dim:>5} numbers  {card.sample_rate:>6} Hz  {licence}")
         print(f"{'':<14} {card.summary}")
     return 0

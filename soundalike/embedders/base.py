@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from soundalike import pooling
-from soundalike.errors import UnknownModel
+from soundalike.embedders.weights import Source
+from soundalike.errors import BadRequest, UnknownModel
 from soundalike.types import FloatArray, Frames, Space, Window
 
 
@@ -41,10 +42,10 @@ class Card:
         Length of that clip vector.
     front_end : mapping
         Every constant between samples and network that moves the numbers.
-    weights_licence : str or None
-        SPDX name of the licence of its weights; None where it has no weights.
-    commercial : bool
-        Whether that licence allows commercial use.
+    weights : Source or None
+        Where its weights come from and under which licence; None where it has none.
+    takes : tuple of str
+        What it can embed: ``"audio"``, ``"text"``, or both into one space.
     proof : str
         What its output was checked against.
     options : mapping of str to tuple of str
@@ -63,9 +64,9 @@ class Card:
     pooling: str
     dim: int
     front_end: Mapping[str, Any]
-    weights_licence: str | None
-    commercial: bool
+    weights: Source | None
     proof: str
+    takes: tuple[str, ...] = ("audio",)
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hidden: bool = False
 
@@ -97,6 +98,16 @@ class Embedder(ABC):
         chosen = ",".join(f"{name}={value}" for name, value in sorted(self.options.items()))
         return f"{self.card.key}:{chosen}" if chosen else self.card.key
 
+    def load(self) -> None:  # noqa: B027  (an embedder without weights has nothing to do)
+        """Bring the weights into memory; what has none has nothing to do.
+
+        Called once, before anything else but `name`, `options` and `card`.
+
+        Raises
+        ------
+        WeightsMissing, LicenceRefused
+        """
+
     @abstractmethod
     def prepare(self, window: Window) -> FloatArray:
         """Compute what the network takes of one window."""
@@ -118,6 +129,20 @@ class Embedder(ABC):
     def pool(self, frames: Frames, how: str) -> FloatArray:
         """Make one vector of frames; see `soundalike.pooling.pool`."""
         return pooling.pool(frames, how)
+
+    def embed_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Embed texts into the space of the clip vectors.
+
+        Returns
+        -------
+        ndarray of float32, shape (len(texts), dim)
+
+        Raises
+        ------
+        BadRequest
+            It does not take text.
+        """
+        raise BadRequest(f"'{self.card.key}' hears sound and does not read text.")
 
     def dim(self, how: str) -> int:
         """Tell how long the vector of a pooling is."""

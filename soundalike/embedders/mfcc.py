@@ -62,8 +62,7 @@ class Mfcc(Embedder):
             "range_db": RANGE_DB,
             "dct": "2-ortho",
         },
-        weights_licence=None,
-        commercial=True,
+        weights=None,
         proof="librosa's MFCC at the same settings, and a float64 formula",
     )
 
