@@ -1,10 +1,12 @@
 # make run          both services, with something to listen to (AUDIO=~/Music indexes that folder)
+# make run FETCH=1  fetches the weights of the best embedder meanwhile
 # make test         the tests
 # EXTRA_INDEX=URL   a further package index, for CPU or CUDA builds of torch
 
 PYTHON ?= python3
 EXTRA_INDEX ?=
 AUDIO ?= demo
+FETCH ?=
 PORT ?= 8001
 export SOUNDALIKE_DATA_DIR ?= $(CURDIR)/data
 
@@ -15,7 +17,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 .PHONY: run test test-slow lint check clean
 
 run: .venv/ready
-	$(BIN)/soundalike serve all --port $(PORT) --log-level warning --fill "$(AUDIO)"
+	$(BIN)/soundalike serve all --port $(PORT) --log-level warning --fill "$(AUDIO)" $(if $(FETCH),--fetch)
 
 test: .venv/ready-dev
 	$(BIN)/python -m pytest -m "not slow"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from soundalike.client import Client
-    from soundalike.extract.extractor import Extractors
+    from soundalike.extract.loading import Extractors
     from soundalike.types import FloatArray
 
 __version__ = "0.1.0"
@@ -21,13 +21,13 @@ __all__ = ["Client", "embed"]
 
 @functools.cache
 def _extractors() -> Extractors:
-    from soundalike.extract.extractor import Extractors
+    from soundalike.extract.loading import Extractors
 
     return Extractors()
 
 
 def embed(
-    source: str | Path | bytes, model: str | None = None, pooling: str | None = None
+    source: str | Path | bytes, model: str = "auto", pooling: str | None = None
 ) -> FloatArray:
     """Embed a sound in this process, without a service.
 
@@ -35,8 +35,9 @@ def embed(
     ----------
     source : path or bytes
         An audio file, or its content.
-    model : str, optional
-        The embedder, with options after a colon; ``"mfcc"`` by default.
+    model : str
+        The embedder, with options after a colon; ``"auto"`` is the best whose weights are
+        here, and stays the same one as long as the process runs.
     pooling : str, optional
         ``mean``, ``meanstd``, ``max`` or ``flatten10``; the embedder's own way by default.
         ``none`` gives the frames.
@@ -53,10 +54,8 @@ def embed(
     OSError
         The file cannot be read.
     """
-    from soundalike.extract.extractor import DEFAULT_MODEL
-
     sound = source if isinstance(source, bytes) else Path(source)
-    return _extractors().get(model or DEFAULT_MODEL).extract(sound, pooling).values
+    return _extractors().get(model).extract(sound, pooling).values
 
 
 def __getattr__(name: str) -> Any:

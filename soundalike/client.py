@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,15 @@ class Embedding:
     space: str
     vector: FloatArray
     audio: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TextEmbeddings:
+    """The vectors of texts, one a row, and what they may be compared with."""
+
+    model: str
+    space: str
+    vectors: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +211,27 @@ class EmbedderClient(_Service):
         vector = np.asarray(told["vector"], np.float32)
         return Embedding(told["model"], told["space"], vector, told["audio"])
 
+    def embed_texts(
+        self, texts: Sequence[str], *, model: str | None = None, phrasings: bool = False
+    ) -> TextEmbeddings:
+        """Embed words into a space of sounds.
+
+        Parameters
+        ----------
+        texts : sequence of str
+        model : str, optional
+            The embedder; the service's default otherwise.
+        phrasings : bool
+            Average several phrasings of each text.
+
+        Returns
+        -------
+        TextEmbeddings
+        """
+        body = {"texts": list(texts), "phrasings": phrasings} | _given(model=model)
+        told = self.request("POST", "/embed/text", json=body)
+        return TextEmbeddings(told["model"], told["space"], np.asarray(told["vectors"], np.float32))
+
     def models(self) -> list[dict[str, Any]]:
         """List the embedders and what they can do."""
         listed: list[dict[str, Any]] = self.request("GET", "/models")["models"]
@@ -253,6 +283,12 @@ class RecommenderClient(_Service):
         path = f"/collections/{quote(name, safe='')}"
         described: dict[str, Any] = self.request("PUT", path, json=body)
         return described
+
+    def point(self, alias: str, collection: str) -> dict[str, Any]:
+        """Make a name point at a collection; `set_aside` names one that bore it before."""
+        path = f"/aliases/{quote(alias, safe='')}"
+        told: dict[str, Any] = self.request("PUT", path, json={"collection": collection})
+        return told
 
     def upsert(self, name: str, items: Iterable[Item], *, space: str | None = None) -> int:
         """Add items or replace those of the same id; give how many were written."""
@@ -321,6 +357,13 @@ class RecommenderClient(_Service):
                 files={"file": ("sound", file)},
             )
         return _recommendation(told)
+
+    def recommend_text(
+        self, text: str, *, k: int = 10, collection: str = "default", phrasings: bool = False
+    ) -> Recommendation:
+        """Find what sounds like words say, where the collection's space has a text side."""
+        body = {"text": text, "k": k, "collection": collection, "phrasings": phrasings}
+        return _recommendation(self.request("POST", "/recommend/text", json=body))
 
 
 def _recommendation(told: Mapping[str, Any]) -> Recommendation:

@@ -18,6 +18,7 @@
     │   ├── UnknownModel          no embedder of this name                 unknown_model
     │   ├── WeightsMissing        known, but its weights are not here      weights_missing
     │   ├── LicenceRefused        its licence is refused by a setting      licence_refused
+    │   ├── Quarantined           its weights are here and cannot be used  quarantined
     │   ├── OutOfMemory           the device has no memory left            out_of_memory
     │   └── EmbedderUnavailable   the embedder service does not answer     embedder_unavailable
     └── CatalogueError
@@ -142,6 +143,12 @@ class LicenceRefused(EmbedderError):
     """The licence of the weights is refused by a setting."""
 
     code = "licence_refused"
+
+
+class Quarantined(EmbedderError):
+    """The weights are here and cannot be used: broken, unsafe, or answering nonsense."""
+
+    code = "quarantined"
 
 
 class OutOfMemory(EmbedderError):

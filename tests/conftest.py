@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,17 @@ ROOT = Path(__file__).parent.parent
 def root() -> Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests see no weights but those they make, whatever this machine has."""
+    empty = str(tmp_path_factory.mktemp("no-weights"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SOUNDALIKE_MODELS_DIR", "HF_HOME", "HF_HUB_CACHE"):
+            patch.setenv(name, empty)  # for the processes that tests start
+        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", empty)
+        yield
 
 
 @pytest.fixture(scope="session")

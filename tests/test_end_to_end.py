@@ -13,9 +13,11 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from soundalike.client import Client
+from soundalike.types import Item
 from tests.sounds import encoded, noise, tone
 
 START_WITHIN_S = 90
@@ -187,10 +189,79 @@ def test_indexing_again_embeds_only_what_changed(running, tmp_path):
     assert items["one.wav"]["path"] == str(folder / "one.wav")
 
 
-def test_a_filled_catalogue_is_left_alone_by_the_demo(running):
-    done = soundalike("demo", env=running.environment)
-    assert done.returncode == 0
-    assert "nothing was added" in done.stdout
+def test_going_over_to_another_embedder_killed_half_way_and_resumed(running, tmp_path):
+    for number in range(250):
+        (tmp_path / f"{number:02d}.wav").write_bytes(encoded(noise(0.3, seed=number)))
+    soundalike("index", tmp_path, "--collection", "moving", env=running.environment)
+    ask = running.client.recommender
+    before = ask.collection("moving")
+    again = ["index", "--reembed", "--model", "fake", "--collection", "moving"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "soundalike", *again], env=running.environment,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    while not any(1 <= one["items"] < 250 for one in ask.collections() if "fake" in one["space"]):
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert ask.recommend(id="00.wav", collection="moving").space == before["space"]
+    done = soundalike(*again, env=running.environment)
+    assert done.returncode == 0, done.stderr
+    after = ask.collection("moving")
+    assert after["space"].startswith("fake/")
+    assert after["items"] == before["items"] == 250
+    found = ask.recommend_audio(tmp_path / "07.wav", collection="moving", k=1)
+    assert (found.space, found.results[0].id) == (after["space"], "07.wav")
+    kept = f"moving.{before['space'].replace('/', '.')}"
+    assert kept in done.stderr
+    assert ask.collection(kept)["items"] == 250
+    assert re.search(r"\b1\d\d unchanged", done.stdout), "what was there was not embedded again"
+    assert soundalike(*again, env=running.environment).returncode == 2
+
+
+def test_a_lost_source_keeps_the_name_where_it_is(running, tmp_path):
+    for name in ("here.wav", "gone.wav"):
+        (tmp_path / name).write_bytes(encoded(noise(1.0)))
+    soundalike("index", tmp_path, "--collection", "lossy", env=running.environment)
+    (tmp_path / "gone.wav").unlink()
+    again = ["index", "--reembed", "--model", "fake", "--collection", "lossy"]
+    done = soundalike(*again, env=running.environment)
+    assert done.returncode == 1
+    assert "gone.wav: its source is not where" in done.stderr
+    ask = running.client.recommender
+    assert ask.collection("lossy")["space"].startswith("mfcc/")
+    assert soundalike(*again, "--partly", env=running.environment).returncode == 1
+    assert ask.collection("lossy")["space"].startswith("fake/")
+
+
+def test_the_demo_finishes_what_was_interrupted_and_leaves_other_catalogues_alone(running):
+    command = [sys.executable, "-m", "soundalike", "demo", "--folder", running.folder / "data/demo"]
+    recommender = running.client.recommender
+    recommender.request(
+        "POST", "/collections/default/items/delete", json={"ids": ["rain/rain-01.wav"]}
+    )
+    done = subprocess.run(command, env=running.environment, capture_output=True, text=True)
+    assert "1 indexed, 159 unchanged" in done.stdout
+    facts = recommender.collection("default")
+    recommender.create("other", space=facts["space"], dim=facts["dim"])
+    recommender.upsert("other", [Item("mine", np.ones(facts["dim"], np.float32))])
+    done = subprocess.run(command, env=running.environment, capture_output=True, text=True)
+    recommender.request("DELETE", "/collections/other")
+    assert "holds 1 items already; nothing was added" in done.stdout
+
+
+def test_sigterm_stops_the_command_line(running, tmp_path):
+    for number in range(300):
+        (tmp_path / f"{number}.wav").write_bytes(encoded(noise(5.0, seed=number)))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "soundalike", "index", tmp_path, "--collection", "stopped"],
+        env=running.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(1.5)
+    process.terminate()
+    _, said = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert "Traceback" not in said
 
 
 def test_the_seeds_loop(running, root, tmp_path):

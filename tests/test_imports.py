@@ -25,6 +25,7 @@ TABLE = {
     "catalogue": (BASE | {"engines"}, {"numpy"}, {"psycopg"}),
     "synthesis": (BASE, {"numpy", "scipy"}, set()),
     "datasets": (BASE | {"synthesis", "pooling"}, {"numpy"}, {"pyarrow"}),
+    "pictures": (BASE | {"audio"}, {"numpy"}, {"matplotlib"}),
     "client": (BASE, {"numpy", "httpx"}, set()),
     "cli": ({"soundalike"}, set(), {"tqdm", "uvicorn", "numpy"}),
     # the package's own page, which imports what it offers when it is asked for

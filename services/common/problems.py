@@ -41,6 +41,7 @@ STATUS: dict[str, tuple[int, str]] = {
     "embedder_unavailable": (502, "The embedder does not answer"),
     "recommender_unavailable": (502, "The recommender does not answer"),
     "weights_missing": (503, "The weights are not here"),
+    "quarantined": (503, "The weights cannot be used"),
     "out_of_memory": (503, "The device is out of memory"),
     "storage_full": (507, "The disk is full"),
 }

@@ -9,10 +9,11 @@ from fastapi import FastAPI
 
 from services.common.service import make_service
 from services.common.settings import load
+from services.embedder import pictures, routes, text
 from services.embedder.batching import Batching
-from services.embedder.routes import make_router
+from services.embedder.default import DefaultEmbedder
 from services.embedder.settings import EmbedderSettings
-from soundalike.extract.extractor import Extractors
+from soundalike.extract.loading import Extractors
 
 DESCRIPTION = "A sound in, its vector out. See `/models` for the embedders."
 
@@ -38,11 +39,12 @@ def create_app(settings: EmbedderSettings | None = None) -> FastAPI:
     """
     settings = settings or load(EmbedderSettings)
     extractors = Extractors(max_seconds=settings.max_seconds)
-    extractors.get(settings.model)
+    default = DefaultEmbedder(settings, extractors)
     batching = Batching(settings.threads)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        default.load()
         yield
         batching.close()
 
@@ -50,8 +52,12 @@ def create_app(settings: EmbedderSettings | None = None) -> FastAPI:
         "soundalike embedder",
         DESCRIPTION,
         settings,
-        [make_router(settings, extractors, batching)],
-        ready=lambda: (True, {"model": settings.model}),
+        [
+            routes.make_router(settings, extractors, batching, default),
+            text.make_router(settings, extractors),
+            pictures.make_router(settings),
+        ],
+        ready=default.ready,
         limits={"max_seconds": settings.max_seconds, "max_batch": settings.max_batch},
         lifespan=lifespan,
     )

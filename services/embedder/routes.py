@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -9,12 +10,14 @@ from starlette.responses import HTMLResponse, Response
 
 from services.common import page
 from services.common.bodies import read_upload, read_uploads
+from services.common.openapi import file_body, files_body
 from services.common.wire import Json
 from services.embedder import schemas
 from services.embedder.batching import Batching, Wish
+from services.embedder.default import DefaultEmbedder
 from services.embedder.settings import EmbedderSettings
 from soundalike import embedders
-from soundalike.extract.extractor import Extractors
+from soundalike.extract.loading import Extractors
 
 CURL_LINES = """
 curl -F file=@some.wav {base}embed
@@ -42,18 +45,23 @@ Wished = Annotated[Wish, Depends(_wish)]
 
 
 def make_router(
-    settings: EmbedderSettings, extractors: Extractors, batching: Batching
+    settings: EmbedderSettings,
+    extractors: Extractors,
+    batching: Batching,
+    default: DefaultEmbedder,
 ) -> APIRouter:
     """Make the service's routes.
 
     Parameters
     ----------
     settings : EmbedderSettings
-        The default embedder and the limits.
+        The limits, and the default embedder by the name that was set.
     extractors : Extractors
         What makes vectors.
     batching : Batching
         Where that work is done.
+    default : DefaultEmbedder
+        The default embedder as it turned out.
 
     Returns
     -------
@@ -65,33 +73,37 @@ def make_router(
         "/embed",
         summary="One sound in, one vector out",
         responses={200: {"model": schemas.Embedding}},
-        openapi_extra=schemas.FILE_BODY,
+        openapi_extra=file_body(),
     )
     async def embed(request: Request, wish: Wished, model: ModelName = None) -> Response:
-        extractor = extractors.get(model or settings.model)
+        name = model or settings.model
+        extractor = await asyncio.wrap_future(extractors.begin(name))
         async with read_upload(request) as upload:
             extraction = await batching.embed(extractor, upload.file, wish)
-        return schemas.answer(extraction, request.headers.get("accept", ""))
+        return schemas.answer(extraction, request.headers.get("accept", ""), extractors.note(name))
 
     @router.post(
         "/embed/batch",
         summary="Many sounds in, a result or an error for each, in order",
-        openapi_extra=schemas.FILES_BODY,
+        openapi_extra=files_body(),
     )
     async def embed_batch(request: Request, wish: Wished, model: ModelName = None) -> Json:
-        extractor = extractors.get(model or settings.model)
+        name = model or settings.model
+        extractor = await asyncio.wrap_future(extractors.begin(name))
         async with read_uploads(request, "files", settings.max_batch) as uploads:
             results = await batching.embed_all(extractor, [one.file for one in uploads], wish)
         entries = zip(uploads, results, strict=True)
-        return Json({"results": [schemas.batch_entry(up.name, done) for up, done in entries]})
+        answer = {"results": [schemas.batch_entry(up.name, done) for up, done in entries]}
+        return Json(schemas.noted(answer, extractors.note(name)))
 
     @router.get("/models", summary="The embedders and what they can do")
     def models() -> Json:
+        chosen = default.name
         described = [
-            schemas.describe_model(card, extractors.get(key), settings.model)
-            for key, card in embedders.cards().items()
+            schemas.describe_model(card, extractors, chosen) for card in embedders.cards().values()
         ]
-        return Json({"default": settings.model, "models": described})
+        answer = {"default": chosen, "models": described}
+        return Json(schemas.noted(answer, extractors.note(settings.model)))
 
     @router.get("/", include_in_schema=False)
     def root(request: Request) -> HTMLResponse:
@@ -101,14 +113,14 @@ def make_router(
                 card.summary,
                 card.dim,
                 f"{card.sample_rate} Hz",
-                extractors.get(key).space(),
+                schemas.state_in_words(extractors.standing(card.key)),
             )
-            for key, card in embedders.cards().items()
+            for card in embedders.cards().values()
         ]
-        head = ("embedder", "what it hears", "numbers", "rate", "space")
+        head = ("embedder", "what it hears", "numbers", "rate", "state")
         return page.render(
             "soundalike embedder",
-            "Hand it a sound, get back its vector.",
+            extractors.note(settings.model) or "Hand it a sound, get back its vector.",
             [
                 ("Embedders", page.table(head, rows)),
                 ("Try", page.commands(CURL_LINES.format(base=request.base_url))),

@@ -12,48 +12,15 @@ from starlette.responses import Response
 
 from services.common.problems import problem
 from services.common.wire import Json
+from soundalike import embedders
 from soundalike.embedders import Card
-from soundalike.errors import SoundalikeError
+from soundalike.errors import EmbedderError, SoundalikeError
 from soundalike.extract.extraction import Extraction
 from soundalike.extract.extractor import Extractor
+from soundalike.extract.loading import READY, UNAVAILABLE, Extractors, Standing
 
 NPY = "application/x-npy"
 MOST_NUMBERS_IN_JSON = 1_000_000
-
-FILE_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                    "required": ["file"],
-                }
-            },
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
-FILES_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "files": {
-                            "type": "array",
-                            "items": {"type": "string", "format": "binary"},
-                        }
-                    },
-                    "required": ["files"],
-                }
-            }
-        },
-    }
-}
 
 
 class Audio(BaseModel):
@@ -93,6 +60,7 @@ class Embedding(BaseModel):
     runtime: str
     dtype: str
     ms: dict[str, float]
+    note: str | None = Field(None, description="where a better embedder could answer: how")
 
 
 def numbers_in(extraction: Extraction) -> int:
@@ -100,7 +68,7 @@ def numbers_in(extraction: Extraction) -> int:
     return extraction.values.size + sum(one.vector.size for one in extraction.window_vectors)
 
 
-def answer(extraction: Extraction, accept: str) -> Response:
+def answer(extraction: Extraction, accept: str, note: str | None) -> Response:
     """Answer with what came of a sound.
 
     Parameters
@@ -109,6 +77,8 @@ def answer(extraction: Extraction, accept: str) -> Response:
         What came of it.
     accept : str
         The request's Accept header; ``application/x-npy`` gives the array alone.
+    note : str or None
+        What else the user should know.
 
     Raises
     ------
@@ -116,7 +86,7 @@ def answer(extraction: Extraction, accept: str) -> Response:
         406 where there are too many numbers for JSON.
     """
     if NPY in accept:
-        return _npy(extraction)
+        return _npy(extraction, note)
     count = numbers_in(extraction)
     if count > MOST_NUMBERS_IN_JSON:
         raise HTTPException(
@@ -124,15 +94,23 @@ def answer(extraction: Extraction, accept: str) -> Response:
             f"The answer holds {count:,} numbers, and JSON takes up to "
             f"{MOST_NUMBERS_IN_JSON:,} here; ask with 'Accept: {NPY}'.",
         )
-    return Json(extraction.as_dict())
+    return Json(noted(extraction.as_dict(), note))
 
 
-def _npy(extraction: Extraction) -> Response:
+def noted(content: dict[str, Any], note: str | None) -> dict[str, Any]:
+    """Add what else the user should know, where there is anything."""
+    return content if note is None else {**content, "note": note}
+
+
+def _npy(extraction: Extraction, note: str | None) -> Response:
     buffer = io.BytesIO()
     np.save(buffer, extraction.values, allow_pickle=False)
     headers = {"X-Soundalike-Model": extraction.model, "X-Soundalike-Space": str(extraction.space)}
     if extraction.frames is not None:
         headers["X-Soundalike-Frame-Rate"] = repr(extraction.frames.rate_hz)
+    if note is not None:
+        # headers are one line of plain letters, and a note may name somebody's folder
+        headers["X-Soundalike-Note"] = " ".join(note.split()).encode("ascii", "replace").decode()
     return Response(buffer.getvalue(), media_type=NPY, headers=headers)
 
 
@@ -143,24 +121,40 @@ def batch_entry(name: str, result: Extraction | SoundalikeError) -> dict[str, An
     return {"file": name, **result.as_dict()}
 
 
-def describe_model(card: Card, extractor: Extractor, default: str) -> dict[str, Any]:
+def describe_model(card: Card, extractors: Extractors, default: str) -> dict[str, Any]:
     """Lay out one line of `/models`."""
-    return {
-        "key": card.key,
-        "summary": card.summary,
-        "state": "ready",
-        "default": extractor.embedder.name == default,
+    standing = extractors.standing(card.key)
+    ready = standing.state == READY
+    extractor = extractors.get(card.key) if ready else Extractor(embedders.create(card.key))
+    described = {"key": card.key, "summary": card.summary, "state": standing.state}
+    if standing.fault is not None:
+        described |= {"reason": standing.fault.detail, "code": standing.fault.code}
+    return described | {
+        "default": default.partition(":")[0] == card.key,
         "dim": card.dim,
         "frame_dim": card.frame_dim,
         "frame_rate": card.frame_rate_hz,
         "sample_rate": card.sample_rate,
         "window_seconds": card.window_s,
         "min_seconds": card.min_seconds,
-        "space": str(extractor.space()),
+        "space": _space(extractor) if standing.state != UNAVAILABLE else None,
         "poolings": extractor.poolings,
         "options": {name: list(values) for name, values in card.options.items()},
-        "takes": list(card.takes),
+        "takes": [what for what in card.takes if what not in extractor.embedder.quarantined],
+        "quarantined": extractor.embedder.quarantined,
         "weights_licence": card.weights.licence if card.weights else None,
         "commercial_use": card.weights.commercial if card.weights else True,
         "proved_against": card.proof,
     }
+
+
+def _space(extractor: Extractor) -> str | None:
+    try:
+        return str(extractor.space())
+    except EmbedderError:  # it hangs on weights that turn out not to be readable
+        return None
+
+
+def state_in_words(standing: Standing) -> str:
+    """Tell a state, and what is behind it, to a person."""
+    return standing.fault.detail if standing.fault else standing.state

@@ -7,12 +7,17 @@ import os
 from pydantic import Field
 
 from services.common.settings import CommonSettings
+from soundalike.embedders.choice import AUTO
 
 
 class EmbedderSettings(CommonSettings):
     """What can be set on the embedder service beside the common settings."""
 
-    model: str = Field("mfcc", description="Embedder that answers where a request names none.")
+    model: str = Field(
+        AUTO,
+        description="Embedder that answers where a request names none; "
+        "'auto' is the best whose weights are here.",
+    )
     max_seconds: float = Field(1200.0, gt=0, description="Longest sound taken, in seconds.")
     max_batch: int = Field(32, ge=1, description="Most files in one batch request.")
     threads: int = Field(

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from services.common.openapi import json_body
 from services.common.wire import Json, encode, parse
 from services.recommender import schemas
 from soundalike.catalogue import Catalogue
@@ -39,7 +40,7 @@ def list_collections(catalogue: Kept) -> Json:
     "/collections/{name}",
     summary="Create a collection, or make sure that it is there",
     responses={201: {"model": schemas.Collection}, 200: {"model": schemas.Collection}},
-    openapi_extra=schemas.body(schemas.CollectionFacts),
+    openapi_extra=json_body(schemas.CollectionFacts),
 )
 async def create_collection(request: Request, name: str, catalogue: Kept) -> Json:
     """Facts that are left out are not compared with a collection that is there."""
@@ -78,10 +79,36 @@ def rebuild_collection(name: str, catalogue: Kept) -> Json:
     return Json(schemas.described(catalogue.rebuild(name)))
 
 
+@router.get("/aliases", summary="Every alias, with the collection it points at")
+def list_aliases(catalogue: Kept) -> Json:
+    """List all aliases."""
+    return Json({"aliases": catalogue.aliases()})
+
+
+@router.put(
+    "/aliases/{name}",
+    summary="Make a name point at a collection from now on, in one step",
+    openapi_extra=json_body(schemas.AliasIn),
+)
+async def point_alias(request: Request, name: str, catalogue: Kept) -> Json:
+    """Where a collection bears the name, it is set aside under another, which is told."""
+    wanted = parse(schemas.AliasIn, await request.body())
+    aside = await run_in_threadpool(catalogue.point, name, wanted.collection)
+    found = catalogue.describe(name).name
+    return Json({"alias": name, "collection": found, "set_aside": aside})
+
+
+@router.delete("/aliases/{name}", summary="Delete an alias", status_code=NO_CONTENT)
+def delete_alias(name: str, catalogue: Kept) -> Response:
+    """Delete one alias; its collection stays."""
+    catalogue.unpoint(name)
+    return Response(status_code=NO_CONTENT)
+
+
 @router.put(
     "/collections/{name}/items",
     summary="Insert or replace many items: all of them or none",
-    openapi_extra=schemas.body(schemas.ItemsIn),
+    openapi_extra=json_body(schemas.ItemsIn),
 )
 async def upsert_items(
     request: Request,
@@ -123,7 +150,7 @@ def list_items(
 @router.post(
     "/collections/{name}/items/delete",
     summary="Delete many items",
-    openapi_extra=schemas.body(schemas.Ids),
+    openapi_extra=json_body(schemas.Ids),
 )
 async def delete_items(request: Request, name: str, catalogue: Kept) -> Json:
     """Delete those that are there, and say how many they were."""

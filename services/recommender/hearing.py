@@ -1,12 +1,16 @@
-"""How the recommender hears: it asks the embedder service."""
+"""How the recommender hears and reads: it asks the embedder service."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from soundalike.catalogue import CollectionInfo
 from soundalike.client import EmbedderClient, Embedding
 from soundalike.errors import EmbedderUnavailable, SoundalikeError, Unauthorized
+from soundalike.types import FloatArray
 
 
 def hear(embedder: EmbedderClient, sound: BinaryIO, collection: CollectionInfo) -> Embedding:
@@ -33,9 +37,37 @@ def hear(embedder: EmbedderClient, sound: BinaryIO, collection: CollectionInfo) 
     EmbedderUnavailable
         The embedder cannot be reached, does not let us in, or failed.
     """
-    model = collection.model or collection.space.partition("/")[0]
+    with _explained(embedder):
+        return embedder.embed(sound, model=_model(collection), pooling=collection.pooling)
+
+
+@dataclass(frozen=True, slots=True)
+class TextEmbedding:
+    """The vector of words, and what it may be compared with."""
+
+    model: str
+    space: str
+    vector: FloatArray
+
+
+def read_words(
+    embedder: EmbedderClient, text: str, collection: CollectionInfo, *, phrasings: bool
+) -> TextEmbedding:
+    """Embed words with a collection's own embedder; parameters and faults as of `hear`."""
+    with _explained(embedder):
+        told = embedder.embed_texts([text], model=_model(collection), phrasings=phrasings)
+    return TextEmbedding(told.model, told.space, told.vectors[0])
+
+
+def _model(collection: CollectionInfo) -> str:
+    return collection.model or collection.space.partition("/")[0]
+
+
+@contextmanager
+def _explained(embedder: EmbedderClient) -> Iterator[None]:
+    """Tell faults of the embedder apart from those of what was sent to it."""
     try:
-        return embedder.embed(sound, model=model, pooling=collection.pooling)
+        yield
     except Unauthorized as fault:
         raise EmbedderUnavailable(
             f"The embedder at {embedder.url} refuses the recommender's key; "

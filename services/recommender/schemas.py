@@ -14,21 +14,6 @@ from soundalike.errors import BadRequest
 from soundalike.types import Item
 
 NDJSON = "application/x-ndjson"
-FILE_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                    "required": ["file"],
-                }
-            },
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
 DEFAULT_COLLECTION = "default"
 DEFAULT_K = 10
 
@@ -52,6 +37,12 @@ class CollectionFacts(Body):
     engine: str | None = Field(None, description="exact or annoy")
     model: str | None = Field(None, description="embedder to ask for vectors of sounds")
     pooling: str | None = Field(None, description="pooling to ask that embedder for")
+
+
+class AliasIn(Body):
+    """Where an alias is to point."""
+
+    collection: str
 
 
 class ItemIn(Body):
@@ -110,6 +101,7 @@ class _Embedded(Body):
     runtime: Any = None
     dtype: Any = None
     ms: Any = None
+    note: Any = None
 
 
 class RecommendIn(QueryIn, _Embedded):
@@ -142,6 +134,16 @@ class RecommendIn(QueryIn, _Embedded):
         return [one.query() for one in self.queries]
 
 
+class WordsIn(Body):
+    """What neighbours are wanted of, in words."""
+
+    text: str = Field(min_length=1)
+    phrasings: bool = Field(False, description="average several phrasings of the text")
+    k: int = Field(DEFAULT_K, description="how many neighbours")
+    collection: str = DEFAULT_COLLECTION
+    exact: bool = Field(False, description="compare with every item")
+
+
 class Collection(BaseModel):
     """What a collection is and holds."""
 
@@ -157,6 +159,7 @@ class Collection(BaseModel):
     indexed: int = Field(description="items in the engine's index; the others are scanned")
     exact: bool = Field(description="true while every item is compared")
     recall: float = Field(description="share of the true neighbours found, as measured")
+    aliases: list[str] = Field(description="other names that point at it")
 
 
 class Result(BaseModel):
@@ -196,20 +199,3 @@ def listed(item: Item, *, vector: bool) -> dict[str, Any]:
     """Lay out an item, with its vector or without."""
     laid_out = {"id": item.id, "metadata": item.metadata}
     return laid_out | {"vector": item.vector} if vector else laid_out
-
-
-def body(model: type[BaseModel]) -> dict[str, Any]:
-    """Show a request body, which is not parsed by FastAPI, on the OpenAPI page."""
-    schema = model.model_json_schema()
-    inlined = _inline(schema, schema.pop("$defs", {}))
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": inlined}}}}
-
-
-def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
-    if isinstance(schema, list):
-        return [_inline(part, definitions) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "$ref" in schema:
-        return _inline(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    return {key: _inline(part, definitions) for key, part in schema.items()}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,8 +23,21 @@ FULL_SCALE = 32767 / 32768  # the loudest sample of 16 bits
 ORDINARY_RATE_HZ = 192_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """How a sound is to be read; see `decode`."""
+
+    max_seconds: float | None
+    first_s: float | None
+    mono: bool
+
+
 def decode(
-    source: BinaryIO | bytes | Path, *, max_seconds: float | None = None, mono: bool = False
+    source: BinaryIO | bytes | Path,
+    *,
+    max_seconds: float | None = None,
+    first_s: float | None = None,
+    mono: bool = False,
 ) -> Clip:
     """Decode a sound.
 
@@ -36,6 +51,8 @@ def decode(
     max_seconds : float, optional
         The longest sound that is accepted. It holds while reading, whatever
         the file's header says.
+    first_s : float, optional
+        Read so many seconds from the beginning and no more.
     mono : bool
         Mix the channels down to their mean.
 
@@ -54,23 +71,23 @@ def decode(
     if isinstance(source, Path):
         # opened by number, soundfile does not see the name and cannot guess from its ending
         with open(os.open(source, os.O_RDONLY), "rb") as opened:  # noqa: PTH123
-            return decode(opened, max_seconds=max_seconds, mono=mono)
+            return decode(opened, max_seconds=max_seconds, first_s=first_s, mono=mono)
     file = io.BytesIO(source) if isinstance(source, bytes) else source
-    clip = _decode_file(file, max_seconds, mono)
+    clip = _decode_file(file, _Wish(max_seconds, first_s, mono))
     return gate.check(clip)
 
 
-def _decode_file(file: BinaryIO, max_seconds: float | None, mono: bool) -> Clip:
+def _decode_file(file: BinaryIO, wish: _Wish) -> Clip:
     cut = containers.is_cut(file)
     try:
         sound = soundfile.SoundFile(file)
     except soundfile.LibsndfileError as error:
-        return _through_ffmpeg(file, max_seconds, mono, str(error))
+        return _through_ffmpeg(file, wish, str(error))
     with sound:
-        return _read(sound, _usual_name(sound.format), cut, max_seconds, mono)
+        return _read(sound, _usual_name(sound.format), cut, wish)
 
 
-def _through_ffmpeg(file: BinaryIO, max_seconds: float | None, mono: bool, complaint: str) -> Clip:
+def _through_ffmpeg(file: BinaryIO, wish: _Wish, complaint: str) -> Clip:
     recognised = containers.ffmpeg_demuxer(file)
     if recognised is None:
         raise UndecodableAudio(
@@ -79,36 +96,41 @@ def _through_ffmpeg(file: BinaryIO, max_seconds: float | None, mono: bool, compl
         )
     demuxer, name = recognised
     # one second more than is allowed, so that the limit below is seen to be passed
-    limit_s = None if max_seconds is None else max_seconds + 1
+    limit_s = wish.first_s if wish.max_seconds is None else wish.max_seconds + 1
     with ffmpeg.as_wav(file, demuxer, name, limit_s) as wav, soundfile.SoundFile(wav) as sound:
-        return _read(sound, name, False, max_seconds, mono)
+        return _read(sound, name, False, wish)
 
 
 def _usual_name(container: str) -> str:
     return "WAV" if container in ("WAVEX", "RF64") else container
 
 
-def _read(sound: Any, container: str, cut: bool, max_seconds: float | None, mono: bool) -> Clip:
+def _read(sound: Any, container: str, cut: bool, wish: _Wish) -> Clip:
     """Read an open sound block by block, under the limit."""
     gate.check_rate(sound.samplerate)
-    budget = _samples_allowed(sound.samplerate, max_seconds)
+    budget = _samples_allowed(sound.samplerate, wish.max_seconds)
     if budget is not None and 0 < sound.frames < np.iinfo(np.int64).max:
-        _check_length(sound.frames, sound.samplerate, budget, max_seconds)
+        _check_length(sound.frames, sound.samplerate, budget, wish.max_seconds)
+    first = None if wish.first_s is None else math.ceil(wish.first_s * sound.samplerate)
     blocks: list[FloatArray] = []
     read = clipped = 0
+    enough = False
     for block in _blocks(sound):
         read += len(block)
-        _check_length(read, sound.samplerate, budget, max_seconds)
+        _check_length(read, sound.samplerate, budget, wish.max_seconds)
         clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
-        blocks.append(_mean(block) if mono else block)
-    channels = 1 if mono else sound.channels
+        blocks.append(_mean(block) if wish.mono else block)
+        enough = first is not None and read >= first
+        if enough:
+            break
+    channels = 1 if wish.mono else sound.channels
     samples = np.concatenate(blocks) if blocks else np.empty((0, channels), np.float32)
     return Clip(
-        samples=np.ascontiguousarray(samples.T),
+        samples=np.ascontiguousarray(samples[:first].T),
         sample_rate=sound.samplerate,
         format=container,
         source_channels=sound.channels,
-        truncated=cut or read < sound.frames,
+        truncated=cut or (read < sound.frames and not enough),
         clipped=clipped / max(1, read * sound.channels),
     )
 

@@ -1,8 +1,13 @@
-"""Spectra of mono sound, in numpy, with memory that does not grow with the sound's length."""
+"""Spectra of mono sound over time, in numpy."""
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Iterator
+
 import numpy as np
+import numpy.typing as npt
 
 from soundalike.types import FloatArray
 
@@ -36,13 +41,93 @@ def mel_filters(
     ndarray of float32, shape (bands, fft_size // 2 + 1)
         One filter a row.
     """
+    return triangles(mel_edges(bands, low_hz, high_hz), rate_hz, fft_size).astype(np.float32)
+
+
+def mel_edges(bands: int, low_hz: float, high_hz: float) -> npt.NDArray[np.float64]:
+    """Divide frequencies evenly on the HTK mel scale.
+
+    Parameters
+    ----------
+    bands : int
+        How many filters lie between.
+    low_hz, high_hz : float
+        The first edge and the last.
+
+    Returns
+    -------
+    ndarray of float64, shape (bands + 2,)
+        In Hz; filter b rises from edge b, has its centre at b + 1 and ends at b + 2.
+    """
     edges_mel = np.linspace(hz_to_mel(low_hz), hz_to_mel(high_hz), bands + 2)
-    edges_hz = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
+    edges_hz: npt.NDArray[np.float64] = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
+    return edges_hz
+
+
+def triangles(
+    edges_hz: npt.NDArray[np.float64], rate_hz: int, fft_size: int
+) -> npt.NDArray[np.float64]:
+    """Make triangular filters, each with a peak of 1, from edge to second next edge.
+
+    Parameters
+    ----------
+    edges_hz : ndarray of float64, shape (bands + 2,)
+        Rising frequencies.
+    rate_hz : int
+        Sample rate.
+    fft_size : int
+        Length of the Fourier transform in samples.
+
+    Returns
+    -------
+    ndarray of float64, shape (bands, fft_size // 2 + 1)
+        One filter a row.
+    """
     bins_hz = np.fft.rfftfreq(fft_size, 1.0 / rate_hz)
-    left, centre, right = (edges_hz[i : i + bands, None] for i in range(3))
+    left, centre, right = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
     rising = (bins_hz - left) / (centre - left)
     falling = (right - bins_hz) / (right - centre)
-    return np.clip(np.minimum(rising, falling), 0.0, None).astype(np.float32)
+    return np.clip(np.minimum(rising, falling), 0.0, None)
+
+
+def hann(size: int) -> FloatArray:
+    """Make a periodic Hann window, shape (size,)."""
+    window: FloatArray = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)).astype(np.float32)
+    return window
+
+
+def _power_blocks(samples: FloatArray, fft_size: int, hop_samples: int) -> Iterator[FloatArray]:
+    """Yield the power spectrogram in blocks of frames, so that nobody need hold it whole."""
+    padded = np.pad(samples, fft_size // 2, mode="reflect")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, fft_size)[::hop_samples]
+    window = hann(fft_size)
+    for start in range(0, len(frames), FRAMES_AT_ONCE):
+        spectrum = np.fft.rfft(frames[start : start + FRAMES_AT_ONCE] * window, axis=1)
+        power: FloatArray = (spectrum.real**2 + spectrum.imag**2).astype(np.float32, copy=False)
+        yield power
+
+
+def power_spectrogram(samples: FloatArray, fft_size: int, hop_samples: int) -> FloatArray:
+    """Compute the power at each frequency over time.
+
+    Frames are centred on multiples of the hop, the sound is reflected at its
+    ends, the window is a periodic Hann.
+
+    Parameters
+    ----------
+    samples : ndarray of float32, shape (samples,)
+        Mono amplitudes, more than half a transform of them.
+    fft_size : int
+        Length of the window and of the Fourier transform in samples.
+    hop_samples : int
+        Samples from frame to frame.
+
+    Returns
+    -------
+    ndarray of float32, shape (1 + samples // hop_samples, fft_size // 2 + 1)
+        Squared magnitudes; column b is at b * rate / fft_size Hz.
+    """
+    return np.concatenate(list(_power_blocks(samples, fft_size, hop_samples)))
 
 
 def mel_power(
@@ -68,15 +153,45 @@ def mel_power(
     -------
     ndarray of float32, shape (1 + samples // hop_samples, bands)
     """
-    padded = np.pad(samples, fft_size // 2, mode="reflect")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, fft_size)[::hop_samples]
-    window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(fft_size) / fft_size)).astype(np.float32)
-    power = np.empty((len(frames), len(filters)), np.float32)
-    for start in range(0, len(frames), FRAMES_AT_ONCE):
-        part = slice(start, start + FRAMES_AT_ONCE)
-        spectrum = np.fft.rfft(frames[part] * window, axis=1)
-        power[part] = (spectrum.real**2 + spectrum.imag**2) @ filters.T
-    return power
+    blocks = _power_blocks(samples, fft_size, hop_samples)
+    return np.concatenate([block @ filters.T for block in blocks])
+
+
+@functools.lru_cache(maxsize=8)
+def _full_mel_filters(rate_hz: int, fft_size: int, bands: int) -> FloatArray:
+    return mel_filters(rate_hz, fft_size, bands, 0.0, rate_hz / 2)
+
+
+def mel_decibels(
+    samples: FloatArray,
+    rate_hz: int,
+    *,
+    bands: int,
+    fft_size: int,
+    hop_samples: int,
+    range_db: float = math.inf,
+) -> FloatArray:
+    """Compute the mel spectrogram in decibels: what pictures show and vision models see.
+
+    Parameters
+    ----------
+    samples : ndarray of float32, shape (samples,)
+        Mono amplitudes, more than half a transform of them.
+    rate_hz : int
+        Their rate.
+    bands : int
+        How many bands between 0 Hz and half the rate, on the HTK mel scale.
+    fft_size, hop_samples : int
+        See `mel_power`.
+    range_db : float
+        See `decibels`; by default there is no floor but the smallest power.
+
+    Returns
+    -------
+    ndarray of float32, shape (1 + samples // hop_samples, bands)
+    """
+    filters = _full_mel_filters(rate_hz, fft_size, bands)
+    return decibels(mel_power(samples, filters, fft_size, hop_samples), range_db)
 
 
 def decibels(power: FloatArray, range_db: float) -> FloatArray:
@@ -87,7 +202,7 @@ def decibels(power: FloatArray, range_db: float) -> FloatArray:
     power : ndarray of float32
         Of any shape; values under 1e-10 count as 1e-10.
     range_db : float
-        How far below the maximum the floor lies.
+        How far below the maximum the floor lies; infinite for no floor but that one.
 
     Returns
     -------

@@ -45,6 +45,8 @@ class CollectionInfo:
         True while all answers are right.
     recall : float
         Share of the true neighbours found, as measured; 1.0 where exact.
+    aliases : tuple of str
+        Other names that point at it.
     """
 
     name: str
@@ -59,6 +61,7 @@ class CollectionInfo:
     indexed: int
     exact: bool
     recall: float
+    aliases: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class Answer:
 
     Attributes
     ----------
+    space : str
+        Of the collection that answered.
     neighbours : tuple of Neighbour
         By falling score; those of equal score by id.
     exact : bool
@@ -75,6 +80,7 @@ class Answer:
         Share of the true neighbours to be expected; 1.0 where exact.
     """
 
+    space: str
     neighbours: tuple[Neighbour, ...]
     exact: bool
     recall: float
@@ -139,7 +145,44 @@ class Catalogue(ABC):
 
     @abstractmethod
     def drop(self, name: str) -> None:
-        """Delete a collection and everything in it."""
+        """Delete a collection and everything in it, and the aliases that point at it.
+
+        Raises
+        ------
+        BadRequest
+            The name is an alias.
+        """
+
+    @abstractmethod
+    def point(self, alias: str, name: str) -> str | None:
+        """Make a name point at a collection from now on, in one step.
+
+        Parameters
+        ----------
+        alias : str
+            Where a collection bears this name, that one is set aside under
+            another. Where it is an alias already, it is moved.
+        name : str
+            The collection, or an alias of it.
+
+        Returns
+        -------
+        str or None
+            The new name of the collection that was set aside.
+
+        Raises
+        ------
+        BadRequest
+            The collection bears that very name.
+        """
+
+    @abstractmethod
+    def unpoint(self, alias: str) -> None:
+        """Delete an alias; what it pointed at stays."""
+
+    @abstractmethod
+    def aliases(self) -> dict[str, str]:
+        """List the aliases, each with the name of its collection."""
 
     @abstractmethod
     def upsert(self, name: str, items: Sequence[Item], *, space: str | None = None) -> int:

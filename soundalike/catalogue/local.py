@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +20,14 @@ from soundalike.catalogue import checks, query
 from soundalike.catalogue.base import DEFAULT_ENGINE, Answer, Catalogue, CollectionInfo, Query
 from soundalike.catalogue.snapshot import EXACT_BELOW, Index, Snapshot
 from soundalike.catalogue.store import Record, Row, Store, Written, to_bytes
-from soundalike.errors import CollectionExists, UnknownCollection, UnknownItem
+from soundalike.errors import BadRequest, CollectionExists, UnknownCollection, UnknownItem
 from soundalike.types import FloatArray, Item, Neighbour
 
 log = logging.getLogger(__name__)
 
-TRIES = 10
+UNFIT_FOR_NAME = re.compile(r"[^A-Za-z0-9._-]")
+MAX_NAME = 64
+KEPT_OF_NAME = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,26 @@ class _Live:
     rebuilding: threading.Lock = field(default_factory=threading.Lock)
 
 
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Every collection by its name, and the names that point at one; replaced, never changed."""
+
+    live: dict[str, _Live]
+    aliases: dict[str, str]
+
+    def find(self, name: str) -> _Live | None:
+        return self.live.get(self.aliases.get(name, name))
+
+    def renamed(self, name: str, record: Record) -> _Names:
+        """Give a collection another name; what points at it follows."""
+        live = {one: held for one, held in self.live.items() if one != name}
+        live[record.name] = replace(self.live[name], record=record)
+        aliases = {a: record.name if to == name else to for a, to in self.aliases.items()}
+        return _Names(live, aliases)
+
+
 class LocalCatalogue(Catalogue):
-    """Keeps its collections in a folder and their vectors in memory as well.
+    """Keeps its collections in a folder, and all it needs for answers in memory as well.
 
     Parameters
     ----------
@@ -60,16 +82,18 @@ class LocalCatalogue(Catalogue):
         self._exact_below = exact_below
         self._one_build = threading.Lock()
         self._store = Store(directory)
-        # only the store's writer changes this, after each commit and in its order
-        self._live: dict[str, _Live] = {}
         try:
-            for record, sequence in self._store.records():
-                self._live[record.name] = _Live(record, self._load(record, sequence))
+            live = {
+                record.name: _Live(record, self._load(record, sequence))
+                for record, sequence in self._store.records()
+            }
+            # only the store's writer replaces this, after each commit and in its order
+            self._names = _Names(live, self._store.aliases())
         except BaseException:
             self._store.close()
             raise
-        for live in list(self._live.values()):
-            self._rebuild_if_due(live)
+        for one in live.values():
+            self._rebuild_if_due(one)
 
     def create(
         self,
@@ -88,45 +112,62 @@ class LocalCatalogue(Catalogue):
         checks.in_range("dim", dim, checks.MAX_DIM)
         engines.load(engine or self._default_engine)
         self._store.check_open()
-        wanted = Record(
-            id=0,  # the store gives it one
-            name=name,
-            space=space,
-            dim=dim,
-            engine=engine or self._default_engine,
-            model=model,
-            pooling=pooling,
-            created=time.time(),
-        )
-        if name not in self._live:
-            try:
-                self._store.create(wanted, self._open_new)
-            except CollectionExists:
-                pass  # somebody was quicker: then it is there
-            else:
-                return True
-        unsaid = {"engine": engine, "model": model, "pooling": pooling}
-        _agree(
-            self._find(name).record,
-            wanted,
-            facts=["space", "dim", *(label for label, fact in unsaid.items() if fact is not None)],
-        )
+        given = {"space": space, "dim": dim, "engine": engine, "model": model, "pooling": pooling}
+        if self._names.find(name) is None and self._create_new(name, given):
+            return True
+        _agree(self._find(name).record, given)
         return False
 
     def describe(self, name: str) -> CollectionInfo:
         """Say what a collection is and holds; see `Catalogue.describe`."""
         live = self._find(name)
-        return _describe(live.record, live.index.snapshot)
+        return self._describe(live.record, live.index.snapshot)
 
     def collections(self) -> list[CollectionInfo]:
         """Describe every collection; see `Catalogue.collections`."""
         self._store.check_open()
-        found = sorted(self._live.items())
-        return [_describe(live.record, live.index.snapshot) for _, live in found]
+        found = sorted(self._names.live.items())
+        return [self._describe(live.record, live.index.snapshot) for _, live in found]
 
     def drop(self, name: str) -> None:
         """Delete a collection and everything in it; see `Catalogue.drop`."""
-        self._store.drop(self._find(name).record.id, lambda _: self._forget(name))
+        live = self._find(name)
+        if name != live.record.name:
+            raise BadRequest(
+                f"{name!r} is an alias of {live.record.name!r}; drop the one or the other."
+            )
+        self._store.drop(live.record.id, lambda _: self._forget(name))
+
+    def point(self, alias: str, name: str) -> str | None:
+        """Make a name point at a collection; see `Catalogue.point`."""
+        checks.collection_name(alias)
+        target, bearer = self._find(name).record, self._names.live.get(alias)
+        if target.name == alias:
+            raise BadRequest(f"{alias!r} is the name of that collection itself.")
+        aside = None if bearer is None else replace(bearer.record, name=_aside(bearer.record))
+
+        def publish(_: None) -> None:
+            renamed = self._names if aside is None else self._names.renamed(alias, aside)
+            self._names = replace(renamed, aliases=renamed.aliases | {alias: target.name})
+
+        self._store.point(alias, target.id, aside, publish)
+        return None if aside is None else aside.name
+
+    def unpoint(self, alias: str) -> None:
+        """Delete an alias; see `Catalogue.unpoint`."""
+        if alias not in self.aliases():
+            raise UnknownCollection(f"There is no alias named {alias[:80]!r}.", alias=alias[:80])
+
+        def publish(_: None) -> None:
+            others = {one: name for one, name in self._names.aliases.items() if one != alias}
+            self._names = replace(self._names, aliases=others)
+
+        self._store.unpoint(alias, publish)
+
+    def aliases(self) -> dict[str, str]:
+        """List the aliases; see `Catalogue.aliases`."""
+        self._store.check_open()
+        return dict(sorted(self._names.aliases.items()))
 
     def upsert(self, name: str, items: Sequence[Item], *, space: str | None = None) -> int:
         """Insert or replace items; see `Catalogue.upsert`."""
@@ -134,13 +175,19 @@ class LocalCatalogue(Catalogue):
         checks.same_space(name, live.record.space, space)
         checked = [_check(item, live.record.dim) for item in items]
         latest = {item.id: (item.vector, text) for item, text in checked}
-        ids = list(latest)
         rows = [Row(one, to_bytes(vector), text) for one, (vector, text) in latest.items()]
         vectors = _unit([vector for vector, _ in latest.values()], live.record.dim)
 
         def publish(written: Written) -> None:
-            new = [ids[position] for position in written.changed]
-            live.index.put(new, vectors[written.changed], written.sequence)
+            new = set(written.changed)
+            same = [row for position, row in enumerate(rows) if position not in new]
+            live.index.relabel([row.key for row in same], [row.metadata for row in same])
+            live.index.put(
+                [rows[position].key for position in written.changed],
+                [rows[position].metadata for position in written.changed],
+                vectors[written.changed],
+                sequence=written.sequence,
+            )
 
         self._store.upsert(live.record.id, rows, publish)
         self._rebuild_if_due(live)
@@ -163,7 +210,8 @@ class LocalCatalogue(Catalogue):
             checks.item_id(one)
 
         def publish(written: Written) -> None:
-            live.index.remove([ids[position] for position in written.changed], written.sequence)
+            gone = [ids[position] for position in written.changed]
+            live.index.remove(gone, sequence=written.sequence)
 
         written = self._store.delete(live.record.id, ids, publish)
         self._rebuild_if_due(live)
@@ -188,21 +236,16 @@ class LocalCatalogue(Catalogue):
         ]
         units = query.unit(checks.stack(vectors, live.record.dim))
         without = [one if isinstance(one, str) else None for one in queries]
-        for _ in range(TRIES):
-            snapshot = live.index.snapshot
-            found = query.search(snapshot, units, k, without=without, exact=exact)
-            ids = {one for hits in found for one in hits.ids}
-            metadata = self._store.metadata(live.record.id, list(ids))
-            if len(metadata) == len(ids):
-                break  # none of them was deleted meanwhile
-        return [_answer(hits, metadata, snapshot.engine.recall) for hits in found]
+        snapshot = live.index.snapshot
+        found = query.search(snapshot, units, k, without=without, exact=exact)
+        return [_answer(live.record.space, hits, snapshot.engine.recall) for hits in found]
 
     def rebuild(self, name: str) -> CollectionInfo:
         """Build the index anew; see `Catalogue.rebuild`."""
         live = self._find(name)
         with live.rebuilding, self._one_build:
             live.index.rebuild()
-        return _describe(live.record, live.index.snapshot)
+        return self._describe(live.record, live.index.snapshot)
 
     def close(self) -> None:
         """Wait for the writes under way and close the files; see `Catalogue.close`."""
@@ -210,28 +253,65 @@ class LocalCatalogue(Catalogue):
 
     def _find(self, name: str) -> _Live:
         self._store.check_open()
-        try:
-            return self._live[name]
-        except KeyError:
+        live = self._names.find(name)
+        if live is None:
             raise UnknownCollection(
                 f"There is no collection named {name[:80]!r}.", collection=name[:80]
-            ) from None
+            )
+        return live
+
+    def _create_new(self, name: str, given: dict[str, Any]) -> bool:
+        """Write a new collection; false where somebody was quicker."""
+        facts = given | {"engine": given["engine"] or self._default_engine}
+        record = Record(id=0, name=name, created=time.time(), **facts)  # the store gives it an id
+        try:
+            self._store.create(record, self._open_new)
+        except CollectionExists:
+            return False
+        return True
 
     def _open_new(self, record: Record) -> None:
-        empty = checks.stack([], record.dim)
-        index = Index(record.engine, self._exact_below, [], empty, sequence=0)
-        self._live[record.name] = _Live(record, index)
+        live = _Live(record, self._index(record))
+        self._names = replace(self._names, live=self._names.live | {record.name: live})
 
     def _forget(self, name: str) -> None:
-        del self._live[name]
+        live = {one: held for one, held in self._names.live.items() if one != name}
+        aliases = {one: held for one, held in self._names.aliases.items() if held != name}
+        self._names = _Names(live, aliases)
+
+    def _describe(self, record: Record, snapshot: Snapshot) -> CollectionInfo:
+        aliases = sorted(one for one, name in self._names.aliases.items() if name == record.name)
+        indexed = 0 if snapshot.engine.exact else len(snapshot.base)
+        return CollectionInfo(
+            name=record.name,
+            space=record.space,
+            dim=record.dim,
+            engine=record.engine,
+            model=record.model,
+            pooling=record.pooling,
+            created=datetime.fromtimestamp(record.created, UTC),
+            sequence=snapshot.sequence,
+            count=snapshot.live,
+            indexed=indexed,
+            exact=snapshot.exact,
+            recall=1.0 if snapshot.exact else snapshot.engine.recall,
+            aliases=tuple(aliases),
+        )
+
+    def _index(self, record: Record) -> Index:
+        return Index(record.engine, self._exact_below, record.dim)
 
     def _load(self, record: Record, sequence: int) -> Index:
         ids: list[str] = []
+        metadata: list[str] = []
         matrices = [checks.stack([], record.dim)]
-        for keys, vectors in self._store.vectors(record.id, record.dim):
+        for keys, texts, vectors in self._store.items(record.id, record.dim):
             ids += keys
+            metadata += texts
             matrices.append(query.unit(vectors).astype(np.float32))
-        return Index(record.engine, self._exact_below, ids, np.concatenate(matrices), sequence)
+        index = self._index(record)
+        index.load(ids, metadata, np.concatenate(matrices), sequence=sequence)
+        return index
 
     def _item(self, record: Record, item_id: str) -> Item:
         item = self._store.get(record.id, item_id)
@@ -278,10 +358,11 @@ def _unit(vectors: Sequence[FloatArray], dim: int) -> FloatArray:
     return query.unit(checks.stack(vectors, dim)).astype(np.float32)
 
 
-def _agree(there: Record, wanted: Record, facts: Sequence[str]) -> None:
-    for label in facts:
-        own, said = getattr(there, label), getattr(wanted, label)
-        if own != said:
+def _agree(there: Record, given: dict[str, Any]) -> None:
+    """Refuse facts, where they are given, that are not those of the collection."""
+    for label, said in given.items():
+        own = getattr(there, label)
+        if said is not None and own != said:
             raise CollectionExists(
                 f"The collection {there.name!r} is there already, with {label} {own!r} and not "
                 f"{said!r}; choose another name, or drop it first.",
@@ -291,28 +372,14 @@ def _agree(there: Record, wanted: Record, facts: Sequence[str]) -> None:
             )
 
 
-def _describe(record: Record, snapshot: Snapshot) -> CollectionInfo:
-    indexed = 0 if snapshot.engine.exact else len(snapshot.base)
-    return CollectionInfo(
-        name=record.name,
-        space=record.space,
-        dim=record.dim,
-        engine=record.engine,
-        model=record.model,
-        pooling=record.pooling,
-        created=datetime.fromtimestamp(record.created, UTC),
-        sequence=snapshot.sequence,
-        count=snapshot.live,
-        indexed=indexed,
-        exact=snapshot.exact,
-        recall=1.0 if snapshot.exact else snapshot.engine.recall,
-    )
+def _aside(record: Record) -> str:
+    """Name a collection that has to give up its name after what tells it from its successor."""
+    return f"{record.name[:KEPT_OF_NAME]}.{UNFIT_FOR_NAME.sub('.', record.space)}"[:MAX_NAME]
 
 
-def _answer(hits: query.Hits, metadata: dict[str, str], recall: float) -> Answer:
+def _answer(space: str, hits: query.Hits, recall: float) -> Answer:
     neighbours = tuple(
-        Neighbour(one, score, json.loads(metadata[one]))
-        for one, score in zip(hits.ids, hits.scores, strict=True)
-        if one in metadata
+        Neighbour(one, score, json.loads(text))
+        for one, score, text in zip(hits.ids, hits.scores, hits.metadata, strict=True)
     )
-    return Answer(neighbours, hits.exact, 1.0 if hits.exact else recall)
+    return Answer(space, neighbours, hits.exact, 1.0 if hits.exact else recall)

@@ -36,12 +36,15 @@ class Hits:
         By falling score; those of equal score by id.
     scores : list of float
         Cosines, to seven decimals.
+    metadata : list of str
+        As JSON.
     exact : bool
         True where every row was compared.
     """
 
     ids: list[str]
     scores: list[float]
+    metadata: list[str]
     exact: bool
 
 
@@ -98,9 +101,15 @@ def search(
         found = _look_up(snapshot, queries, wanted)
     answers = []
     for query, (rows, all_compared), left_out in zip(queries, found, without, strict=True):
-        ranked = [pair for pair in _rank(snapshot, query, rows) if pair[1] != left_out][:k]
-        ids, scores = [one for _, one in ranked], [score for score, _ in ranked]
-        answers.append(Hits(ids, scores, all_compared))
+        ranked = [hit for hit in _rank(snapshot, query, rows) if hit[1] != left_out][:k]
+        answers.append(
+            Hits(
+                ids=[one for _, one, _ in ranked],
+                scores=[score for score, _, _ in ranked],
+                metadata=[snapshot.metadata[row] for _, _, row in ranked],
+                exact=all_compared,
+            )
+        )
     return answers
 
 
@@ -151,11 +160,13 @@ def _nearest(scores: FloatArray, wanted: int) -> Rows:
     return np.flatnonzero(scores > -np.inf)
 
 
-def _rank(snapshot: Snapshot, query: UnitVectors, rows: Rows) -> list[tuple[float, str]]:
-    """Score rows and sort them, by falling score and rising id."""
-    ids = [snapshot.ids[row] for row in rows.tolist()]
+def _rank(snapshot: Snapshot, query: UnitVectors, rows: Rows) -> list[tuple[float, str, int]]:
+    """Score rows; gives score, id and row, by falling score and rising id."""
     scores = _scores(snapshot, query, rows).tolist()
-    return sorted(zip(scores, ids, strict=True), key=lambda pair: (-pair[0], pair[1]))
+    hits = [
+        (score, snapshot.ids[row], row) for score, row in zip(scores, rows.tolist(), strict=True)
+    ]
+    return sorted(hits, key=lambda hit: (-hit[0], hit[1]))
 
 
 def _scores(snapshot: Snapshot, query: UnitVectors, rows: Rows) -> UnitVectors:

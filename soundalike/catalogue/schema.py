@@ -4,6 +4,7 @@
 
     collections   id, name, its facts, and the sequence of its last write
     items         id, collection, key, vector, metadata, hash, sequence
+    aliases       name, collection
 
 An item's `key` is the id its owner gave it, `id` a small number of our own.
 Vectors are float32, little-endian, as they were given; `hash` is a digest of
@@ -43,6 +44,10 @@ CREATE TABLE items (
     hash BLOB NOT NULL,
     sequence INTEGER NOT NULL,
     UNIQUE (collection, key)
+);
+CREATE TABLE aliases (
+    name TEXT PRIMARY KEY,
+    collection INTEGER NOT NULL REFERENCES collections (id) ON DELETE CASCADE
 );
 """
 

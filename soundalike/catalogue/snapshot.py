@@ -40,6 +40,8 @@ class Snapshot:
     ids : list of str
         The item of each row, base first; entries past the last row belong to
         snapshots that came after.
+    metadata : list of str
+        The metadata of each row, as JSON, in a list like `ids`.
     base : ndarray of float32, shape (B, D)
         Rows of unit length, by rising id.
     engine : Engine
@@ -57,6 +59,7 @@ class Snapshot:
     """
 
     ids: list[str]
+    metadata: list[str]
     base: FloatArray
     engine: Engine
     tail: FloatArray
@@ -83,27 +86,16 @@ class Index:
         Name of the engine that serves once there are `exact_below` items.
     exact_below : int
         With fewer live items every row is compared, whatever the engine.
-    ids : sequence of str
-        Items, by rising id.
-    vectors : ndarray of float32, shape (N, D)
-        Their vectors, of unit length.
-    sequence : int
-        The write these show.
+    dim : int
+        Length of each vector.
     """
 
-    def __init__(
-        self,
-        engine: str,
-        exact_below: int,
-        ids: Sequence[str],
-        vectors: FloatArray,
-        sequence: int,
-    ) -> None:
+    def __init__(self, engine: str, exact_below: int, dim: int) -> None:
         self._wanted = engines.load(engine)
         self._exact_below = max(1, exact_below)
         self._lock = threading.Lock()
-        self._take_base(list(ids), vectors, engines.load("exact").build(vectors))
-        self._publish(np.zeros(len(ids), dtype=bool), sequence)
+        nothing = np.empty((0, dim), dtype=np.float32)
+        self.load([], [], nothing, sequence=0)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -119,22 +111,41 @@ class Index:
         unindexed = now.engine.exact and not self._engine_for(now.live).exact
         return many_dead or long_tail or unindexed
 
-    def put(self, ids: Sequence[str], vectors: FloatArray, sequence: int) -> None:
-        """Add items, in place of those of the same ids.
+    def load(
+        self, ids: list[str], metadata: list[str], vectors: FloatArray, *, sequence: int
+    ) -> None:
+        """Take what is stored, in place of all there is.
 
         Parameters
         ----------
-        ids : sequence of str
-            All different.
+        ids : list of str
+            By rising id.
+        metadata : list of str
+            Of each item, as JSON.
         vectors : ndarray of float32, shape (len(ids), D)
             Of unit length.
         sequence : int
-            The write this is.
+            The write these show.
         """
         with self._lock:
-            self._publish(self._append(self._snapshot.dead, ids, vectors), sequence)
+            self._take_base(ids, metadata, vectors, engines.load("exact").build(vectors))
+            self._publish(np.zeros(len(ids), dtype=bool), sequence)
 
-    def remove(self, ids: Sequence[str], sequence: int) -> None:
+    def put(
+        self, ids: Sequence[str], metadata: Sequence[str], vectors: FloatArray, *, sequence: int
+    ) -> None:
+        """Add items, all different, in place of those of the same ids; see `load`."""
+        with self._lock:
+            dead = self._append(self._snapshot.dead, ids, metadata, vectors)
+            self._publish(dead, sequence)
+
+    def relabel(self, ids: Sequence[str], metadata: Sequence[str]) -> None:
+        """Give items that are there other metadata; every snapshot shows it at once."""
+        with self._lock:
+            for one, text in zip(ids, metadata, strict=True):
+                self._metadata[self._row_of[one]] = text
+
+    def remove(self, ids: Sequence[str], *, sequence: int) -> None:
         """Take out items, all of which are there."""
         with self._lock:
             dead = self._snapshot.dead.copy()
@@ -156,12 +167,17 @@ class Index:
         engine = self._engine_for(len(ids)).build(vectors)
         with self._lock:
             dead, fresh = self._since(old, kept)
-            fresh_ids = [self._ids[row] for row in fresh.tolist()]
-            fresh_vectors = self._snapshot.vectors(fresh)
-            self._take_base(ids, vectors, engine)
+            added = (
+                [self._ids[row] for row in fresh.tolist()],
+                [self._metadata[row] for row in fresh.tolist()],
+                self._snapshot.vectors(fresh),
+            )
+            # not gathered before: it may have changed while the engine was built
+            metadata = [self._metadata[row] for row in rows]
+            self._take_base(ids, metadata, vectors, engine)
             for row in np.flatnonzero(dead).tolist():
                 del self._row_of[ids[row]]
-            dead = self._append(dead, fresh_ids, fresh_vectors)
+            dead = self._append(dead, *added)
             self._publish(dead, self._snapshot.sequence)
 
     def _engine_for(self, items: int) -> type[Engine]:
@@ -172,19 +188,25 @@ class Index:
         now, size = self._snapshot.dead, len(old.dead)
         return now[kept], size + np.flatnonzero(~now[size:])
 
-    def _take_base(self, ids: list[str], vectors: FloatArray, engine: Engine) -> None:
+    def _take_base(
+        self, ids: list[str], metadata: list[str], vectors: FloatArray, engine: Engine
+    ) -> None:
         self._ids = ids
+        self._metadata = metadata
         self._base = vectors
         self._engine = engine
         self._buffer = np.empty((0, vectors.shape[1]), dtype=np.float32)
         self._row_of = {one: row for row, one in enumerate(ids)}
 
-    def _append(self, dead: Marks, ids: Sequence[str], vectors: FloatArray) -> Marks:
+    def _append(
+        self, dead: Marks, ids: Sequence[str], metadata: Sequence[str], vectors: FloatArray
+    ) -> Marks:
         """Write rows behind those that snapshots can see; returns the marks for all."""
         used = len(dead) - len(self._base)
         self._reserve(used, used + len(ids))
         self._buffer[used : used + len(ids)] = vectors
         self._ids.extend(ids)
+        self._metadata.extend(metadata)
         extended = np.concatenate([dead, np.zeros(len(ids), dtype=bool)])
         for row, one in enumerate(ids, start=len(dead)):
             before = self._row_of.get(one)
@@ -206,6 +228,7 @@ class Index:
         live = len(dead) - int(np.count_nonzero(dead))
         self._snapshot = Snapshot(
             ids=self._ids,
+            metadata=self._metadata,
             base=self._base,
             engine=self._engine,
             tail=self._buffer[: len(dead) - len(self._base)],

@@ -20,7 +20,6 @@ from soundalike.errors import CatalogueError, CollectionExists, UnknownCollectio
 from soundalike.types import FloatArray, Item
 
 VECTOR_TYPE = np.dtype("<f4")
-MOST_VARIABLES = 500
 HASH_BYTES = 16
 ROWS_AT_ONCE = 4096
 
@@ -131,6 +130,47 @@ class Store:
 
         self._writer.write(change, publish)
 
+    def point(
+        self, alias: str, collection: int, aside: Record | None, publish: Callable[[None], None]
+    ) -> None:
+        """Make an alias point at a collection.
+
+        Parameters
+        ----------
+        alias : str
+            Made, or moved.
+        collection : int
+            What it is to point at.
+        aside : Record or None
+            The collection that bears the alias's name, under its new one.
+        publish : callable
+            See `Writer.write`.
+        """
+
+        def change(connection: sqlite3.Connection) -> None:
+            _check_free(connection, alias, but=aside)
+            if aside is not None:
+                _check_free(connection, aside.name)
+            _raise_sequence(connection, collection)
+            if aside is not None:
+                connection.execute(
+                    "UPDATE collections SET name = ? WHERE id = ?", (aside.name, aside.id)
+                )
+            connection.execute(
+                "INSERT OR REPLACE INTO aliases (name, collection) VALUES (?, ?)",
+                (alias, collection),
+            )
+
+        self._writer.write(change, publish)
+
+    def unpoint(self, alias: str, publish: Callable[[None], None]) -> None:
+        """Delete an alias."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM aliases WHERE name = ?", (alias,))
+
+        self._writer.write(change, publish)
+
     def upsert(
         self, collection: int, rows: Sequence[Row], publish: Callable[[Written], None]
     ) -> Written:
@@ -172,23 +212,34 @@ class Store:
             ).fetchall()
         return [(Record(*row[:-1]), row[-1]) for row in rows]
 
-    def vectors(self, collection: int, dim: int) -> Iterator[tuple[list[str], FloatArray]]:
-        """Read the keys and vectors of all items, by rising key, some thousands at once.
+    def aliases(self) -> dict[str, str]:
+        """Read all aliases, each with the name of its collection."""
+        with self._reading() as connection:
+            return dict(
+                connection.execute(
+                    "SELECT aliases.name, collections.name FROM aliases "
+                    "JOIN collections ON collections.id = aliases.collection"
+                ).fetchall()
+            )
+
+    def items(self, collection: int, dim: int) -> Iterator[tuple[list[str], list[str], FloatArray]]:
+        """Read all items by rising key, some thousands at once.
 
         Yields
         ------
-        keys : list of str
-            As many as there are rows.
+        keys, metadata : list of str
+            As many as there are rows; the metadata as JSON.
         vectors : ndarray of float32, shape (rows, dim)
             As they were given.
         """
         with self._reading() as connection:
             cursor = connection.execute(
-                "SELECT key, vector FROM items WHERE collection = ? ORDER BY key", (collection,)
+                "SELECT key, metadata, vector FROM items WHERE collection = ? ORDER BY key",
+                (collection,),
             )
             while rows := cursor.fetchmany(ROWS_AT_ONCE):
-                blobs = b"".join(blob for _, blob in rows)
-                yield [key for key, _ in rows], from_bytes(blobs).reshape(len(rows), dim)
+                keys, metadata, blobs = map(list, zip(*rows, strict=True))
+                yield keys, metadata, from_bytes(b"".join(blobs)).reshape(len(rows), dim)
 
     def get(self, collection: int, key: str) -> Item | None:
         """Read one item."""
@@ -208,22 +259,6 @@ class Store:
                 (collection, after, limit),
             ).fetchall()
         return [_item(*row) for row in rows]
-
-    def metadata(self, collection: int, keys: Sequence[str]) -> dict[str, str]:
-        """Read the metadata of those of these keys that are there, as JSON."""
-        found: dict[str, str] = {}
-        with self._reading() as connection:
-            for start in range(0, len(keys), MOST_VARIABLES):
-                some = keys[start : start + MOST_VARIABLES]
-                marks = ",".join("?" * len(some))
-                found.update(
-                    connection.execute(
-                        "SELECT key, metadata FROM items "  # noqa: S608  (marks alone)
-                        f"WHERE collection = ? AND key IN ({marks})",
-                        (collection, *some),
-                    ).fetchall()
-                )
-        return found
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -259,9 +294,10 @@ def from_bytes(blob: bytes) -> FloatArray:
 
 
 def _insert_collection(connection: sqlite3.Connection, record: Record) -> Record:
-    taken = connection.execute("SELECT 1 FROM collections WHERE name = ?", (record.name,))
-    if taken.fetchone():
-        raise CollectionExists(f"There is a collection named {record.name!r} already.")
+    _check_free(connection, record.name)
+    pointing = connection.execute("SELECT 1 FROM aliases WHERE name = ?", (record.name,))
+    if pointing.fetchone():
+        raise CollectionExists(f"{record.name!r} is an alias already.")
     (made,) = connection.execute(
         "INSERT INTO collections (name, space, dim, engine, model, pooling, created) "
         "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
@@ -276,6 +312,13 @@ def _insert_collection(connection: sqlite3.Connection, record: Record) -> Record
         ),
     ).fetchone()
     return replace(record, id=made)
+
+
+def _check_free(connection: sqlite3.Connection, name: str, *, but: Record | None = None) -> None:
+    """Refuse a name that a collection bears; that of one collection may be taken over."""
+    row = connection.execute("SELECT id FROM collections WHERE name = ?", (name,)).fetchone()
+    if row is not None and (but is None or row[0] != but.id):
+        raise CollectionExists(f"There is a collection named {name!r} already.")
 
 
 def _raise_sequence(connection: sqlite3.Connection, collection: int) -> int:

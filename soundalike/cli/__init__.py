@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -16,8 +17,9 @@ VERBS = {
     "serve": "start the embedder, the recommender, or both",
     "embed": "print the vectors of sounds",
     "index": "put a folder of sounds into a collection",
+    "pictures": "draw spectrograms and their like of every sound in a folder",
     "recommend": "find what sounds like a file or an item",
-    "models": "list the embedders",
+    "models": "list the embedders, fetch their weights, try them out",
     "demo": "fill an empty catalogue with sounds to try",
 }
 
@@ -50,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 1 some failed, 2 wrong use.
     """
     args = make_parser().parse_args(arguments)
+    # as the first process of a container it would not even hear SIGTERM otherwise
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     verb = importlib.import_module(f"{__name__}.{args.verb}")
     try:
         code: int = verb.run(args)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from soundalike.cli import common, index
+
+if TYPE_CHECKING:
+    from soundalike.client import RecommenderClient
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,15 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the sounds and index them, unless the catalogue holds something already."""
+    """Write the sounds and index them, unless the catalogue holds something else already."""
     from soundalike.datasets.demo import write_demo
 
+    folder: Path = args.folder or common.data_dir() / "demo"
     with common.client(args) as services:
-        held = sum(facts["items"] for facts in services.recommender.collections())
-        if held:
-            print(f"The catalogue holds {held} items already; nothing was added.")
+        others = _others(services.recommender, args.collection)
+        if others:
+            print(f"The catalogue holds {others} items already; nothing was added.")
             return 0
-        folder: Path = args.folder or common.data_dir() / "demo"
         print(f"Writing sounds to {folder} ...")
         sounds = [
             index.Sound(
@@ -41,3 +45,14 @@ def run(args: argparse.Namespace) -> int:
         ]
         report = index.index_sounds(services, sounds, args.collection)
     return index.tell(report, args.collection)
+
+
+def _others(recommender: RecommenderClient, collection: str) -> int:
+    """Count the items that are not of the demo; one that was interrupted is to be finished."""
+    from soundalike.datasets.demo import SOURCE
+
+    held: int = sum(facts["items"] for facts in recommender.collections())
+    if not held:
+        return 0
+    sources = [item["metadata"].get("source") for item in recommender.items(collection)]
+    return held - sources.count(SOURCE)

@@ -15,16 +15,16 @@ SHOWN = 4
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="sounds")
-    parser.add_argument("--model", default=None, help="embedder, options after a colon (mfcc)")
+    parser.add_argument("--model", default="auto", help="embedder, options after a colon (auto)")
     parser.add_argument("--pooling", default=None, help="mean, meanstd, max, flatten10 or none")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, whole")
 
 
 def run(args: argparse.Namespace) -> int:
     """Embed each file; one that fails does not stop the others."""
-    from soundalike.extract.extractor import DEFAULT_MODEL, Extractors
+    from soundalike.extract.loading import Extractors
 
-    extractor = Extractors().get(args.model or DEFAULT_MODEL)
+    extractor = Extractors().get(args.model)
     failed = 0
     for file in args.files:
         try:

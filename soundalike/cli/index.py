@@ -51,20 +51,47 @@ class Report:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("source", type=Path, metavar="FOLDER", help="every sound below it")
-    parser.add_argument("--model", default=None, help="embedder of a collection that is new")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("source", nargs="?", type=Path, metavar="FOLDER", help="sounds below it")
+    what.add_argument(
+        "--reembed",
+        action="store_true",
+        help="embed the collection's own sources again, and go over to the result in one step",
+    )
+    parser.add_argument("--model", default=None, help="embedder of what is new")
     parser.add_argument("--prefix", default="", help="put before every id, to keep folders apart")
+    parser.add_argument(
+        "--partly", action="store_true", help="with --reembed: go over though some sounds failed"
+    )
     parser.add_argument("--json", action="store_true", help="the report as JSON")
     add_collection(parser)
     add_services(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Index the folder and say what became of it."""
-    sounds = find_sounds(args.source.expanduser(), args.prefix)
+    """Index the folder, or the collection's sources again, and say what became of it."""
     with client(args) as services:
+        if args.reembed:
+            return _reembed(services, args)
+        sounds = find_sounds(args.source.expanduser(), args.prefix)
         report = index_sounds(services, sounds, args.collection, args.model)
     return tell(report, args.collection, as_json=args.json)
+
+
+def _reembed(services: Client, args: argparse.Namespace) -> int:
+    from soundalike.cli.reembed import reembed
+
+    name = args.collection
+    move = reembed(services, name, args.model, partly=args.partly)
+    code = tell(move.report, move.collection, as_json=args.json)
+    if not move.moved:
+        print(f"'{name}' was not moved; mend the above, or say --partly.", file=sys.stderr)
+    elif move.set_aside is not None:
+        print(
+            f"'{name}' now is '{move.collection}'. What it was is kept as '{move.set_aside}'.",
+            file=sys.stderr,
+        )
+    return code
 
 
 def find_sounds(folder: Path, prefix: str = "") -> list[Sound]:
@@ -142,13 +169,8 @@ class _Indexing:
             facts = self.services.recommender.collection(self.collection)
         except UnknownCollection:
             return
-        own = facts["model"] or facts["space"].partition("/")[0]
-        if self.model not in (None, own):
-            raise BadRequest(
-                f"Collection '{self.collection}' is embedded with '{own}', not '{self.model}'; "
-                "name another collection."
-            )
-        self.model, self.pooling, self.space = own, facts["pooling"], facts["space"]
+        self.model = self.model or facts["model"] or facts["space"].partition("/")[0]
+        self.pooling, self.space = facts["pooling"], facts["space"]
         listed = self.services.recommender.items(self.collection)
         self.known = {item["id"]: item["metadata"].get("sha256", "") for item in listed}
 

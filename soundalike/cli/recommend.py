@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from soundalike.cli.common import add_collection, add_services, client, print_json
+
+if TYPE_CHECKING:
+    from soundalike.client import Recommendation, RecommenderClient
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("sound", metavar="FILE-or-id", help="a sound, or an item's id")
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("sound", nargs="?", metavar="FILE-or-id", help="a sound, or an item's id")
+    asked.add_argument("--text", metavar="WORDS", help="words, where the embedder reads them")
+    parser.add_argument(
+        "--phrasings", action="store_true", help="with --text: average several phrasings"
+    )
     parser.add_argument("-k", type=int, default=10, help="how many neighbours (%(default)s)")
     parser.add_argument("--json", action="store_true", help="the answer as JSON")
     add_collection(parser)
@@ -18,14 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask the recommender; what is a file here is sent, anything else is an id."""
-    path = Path(args.sound)
+    """Ask the recommender and print what it finds."""
     with client(args) as services:
-        ask = services.recommender
-        if path.is_file():
-            answer = ask.recommend_audio(path, k=args.k, collection=args.collection)
-        else:
-            answer = ask.recommend(id=args.sound, k=args.k, collection=args.collection)
+        answer = _ask(services.recommender, args)
     if args.json:
         results = [
             {"id": one.id, "score": one.score, "metadata": one.metadata} for one in answer.results
@@ -35,3 +39,15 @@ def run(args: argparse.Namespace) -> int:
     for one in answer.results:
         print(f"{one.score:.4f}  {one.id}")
     return 0
+
+
+def _ask(recommender: RecommenderClient, args: argparse.Namespace) -> Recommendation:
+    """Ask by words, by a sound where the argument is a file here, by an item's id otherwise."""
+    if args.text is not None:
+        return recommender.recommend_text(
+            args.text, k=args.k, collection=args.collection, phrasings=args.phrasings
+        )
+    path = Path(args.sound)
+    if path.is_file():
+        return recommender.recommend_audio(path, k=args.k, collection=args.collection)
+    return recommender.recommend(id=args.sound, k=args.k, collection=args.collection)

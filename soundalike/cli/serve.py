@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -52,14 +51,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="with 'all': what to index once both are up",
     )
+    parser.add_argument(
+        "--fetch",
+        action="store_true",
+        help="with 'all': fetch the weights of the best embedder meanwhile",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Start what was asked for and stay until it is stopped."""
     if args.service == "all":
-        return _Both(args.host, args.port or EMBEDDER_PORT, args.log_level).run(args.fill)
-    if args.fill is not None:
-        raise BadRequest("--fill goes with 'serve all' alone.")
+        both = _Both(args.host, args.port or EMBEDDER_PORT, args.log_level)
+        return both.run(args.fill, fetch=args.fetch)
+    if args.fill is not None or args.fetch:
+        raise BadRequest("--fill and --fetch go with 'serve all' alone.")
     return _serve_one(args)
 
 
@@ -94,18 +99,20 @@ class _Both:
             "SOUNDALIKE_RECOMMENDER_URL": self.recommender,
         }
         self.children: list[subprocess.Popen[bytes]] = []
+        self.fetching: subprocess.Popen[bytes] | None = None
 
-    def run(self, fill: str | None) -> int:
-        # SIGTERM is to stop the services as Ctrl-C does
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    def run(self, fill: str | None, *, fetch: bool) -> int:
         try:
             for service, port in zip(SERVICES, self.ports, strict=True):
                 where = ["--host", self.host, "--port", str(port), "--log-level", self.log_level]
                 self.children.append(self._start("serve", service, *where))
             self._wait_until_ready()
+            if fetch:
+                self._fetch_the_best()
             sound = self._fill(fill)
             urls = {"embedder": self.embedder, "recommender": self.recommender}
             print(TRY_NEXT.format(sound=sound, **urls), flush=True)
+            self._offer_the_best()
             return self._wait_until_one_ends()
         except KeyboardInterrupt:
             return 0
@@ -133,6 +140,20 @@ class _Both:
                     return
                 time.sleep(POLL_S)
 
+    def _fetch_the_best(self) -> None:
+        from soundalike.embedders.choice import PREFERENCE
+
+        self.fetching = self._start("models", "pull", PREFERENCE[0], "--quiet")
+
+    def _offer_the_best(self) -> None:
+        """Say what would bring a better embedder, unless it is being fetched."""
+        from soundalike.client import Client
+
+        with Client(self.embedder, self.recommender) as services:
+            note = services.embedder.request("GET", "/models").get("note")
+        if note and self.fetching is None:
+            print(note, flush=True)
+
     def _fill(self, fill: str | None) -> str:
         """Index what was asked for; give a sound to try, quoted for the shell."""
         if fill is None:
@@ -152,9 +173,10 @@ class _Both:
         return 1
 
     def _stop(self) -> None:
-        for child in self.children:
+        children = [*self.children, *([self.fetching] if self.fetching else [])]
+        for child in children:
             child.terminate()
-        for child in self.children:
+        for child in children:
             try:
                 child.wait(STOPPED_WITHIN_S)
             except subprocess.TimeoutExpired:

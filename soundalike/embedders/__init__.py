@@ -28,6 +28,10 @@ def _registry() -> dict[str, type[Embedder]]:
     return dict(sorted(found.items()))
 
 
+def _aliases() -> dict[str, str]:
+    return {alias: key for key, embedder in _registry().items() for alias in embedder.card.aliases}
+
+
 def cards(*, hidden: bool = False) -> dict[str, Card]:
     """List the facts of all embedders by key.
 
@@ -53,7 +57,8 @@ def create(name: str) -> Embedder:
     Parameters
     ----------
     name : str
-        A key, with options after a colon where wanted: ``"mfcc"``, ``"crepe:capacity=tiny"``.
+        A key or an alias, with options after a colon where wanted: ``"mfcc"``,
+        ``"crepe:capacity=tiny"``.
 
     Returns
     -------
@@ -65,7 +70,7 @@ def create(name: str) -> Embedder:
         Where there is no such embedder or option.
     """
     key, _, options = name.partition(":")
-    embedder = _registry().get(key)
+    embedder = _registry().get(_aliases().get(key, key))
     if embedder is None:
         raise UnknownModel(
             f"There is no embedder '{key}'; there are {', '.join(cards())}.", got=key

@@ -52,6 +52,8 @@ class Card:
         The values each option may take, the default first.
     hidden : bool
         True for an embedder that serves tests and is not listed.
+    aliases : tuple of str
+        Other names by which it may be asked for; whoever does gets `key`.
     """
 
     key: str
@@ -69,6 +71,7 @@ class Card:
     takes: tuple[str, ...] = ("audio",)
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hidden: bool = False
+    aliases: tuple[str, ...] = ()
 
 
 class Embedder(ABC):
@@ -82,6 +85,11 @@ class Embedder(ABC):
     ----------
     options : mapping of str to str
         Options that differ from the defaults, as checked by `parse`.
+
+    Attributes
+    ----------
+    quarantined : dict of str to str
+        What `load` found unfit for use, of what the card says it takes, and why.
     """
 
     card: ClassVar[Card]
@@ -91,6 +99,7 @@ class Embedder(ABC):
 
     def __init__(self, options: Mapping[str, str] | None = None) -> None:
         self.options = dict(options or {})
+        self.quarantined: dict[str, str] = {}
 
     @property
     def name(self) -> str:
@@ -101,11 +110,11 @@ class Embedder(ABC):
     def load(self) -> None:  # noqa: B027  (an embedder without weights has nothing to do)
         """Bring the weights into memory; what has none has nothing to do.
 
-        Called once, before anything else but `name`, `options` and `card`.
+        Called once, before any sound or text is embedded.
 
         Raises
         ------
-        WeightsMissing, LicenceRefused
+        WeightsMissing, LicenceRefused, Quarantined
         """
 
     @abstractmethod
@@ -141,6 +150,8 @@ class Embedder(ABC):
         ------
         BadRequest
             It does not take text.
+        Quarantined
+            It does, but `load` found that side of it unfit for use.
         """
         raise BadRequest(f"'{self.card.key}' hears sound and does not read text.")
 
@@ -165,11 +176,16 @@ class Embedder(ABC):
         Returns
         -------
         Space
+
+        Raises
+        ------
+        WeightsMissing, LicenceRefused, Quarantined
+            Where the weights and what comes with them are part of it.
         """
         recipe = {
             "options": {name: values[0] for name, values in self.card.options.items()}
             | self.options,
-            "front_end": dict(self.card.front_end),
+            "front_end": dict(self.front_end()),
             "sample_rate": self.card.sample_rate,
             "window_s": self.card.window_s,
             "weights": self.weights_digest(),
@@ -179,6 +195,10 @@ class Embedder(ABC):
             "rules": dict(rules),
         }
         return Space.of(self.card.key, recipe)
+
+    def front_end(self) -> Mapping[str, Any]:
+        """Tell what lies between samples and network: the card's facts, and the checkpoint's."""
+        return self.card.front_end
 
     def weights_digest(self) -> str | None:
         """Tell the SHA-256 of the weights; None where there are none."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from soundalike import embedders
+import numpy as np
+
 from soundalike.audio import gate, resample, windows
 from soundalike.audio.decode import decode
 from soundalike.embedders import Embedder
@@ -20,7 +20,7 @@ from soundalike.pooling import NO_POOLING, POOLINGS, unit
 from soundalike.types import Clip, FloatArray, Frames, Space, Window
 
 RULES = {"mix": "mean", "resampler": resample.VERSION, "windows": windows.VERSION}
-DEFAULT_MODEL = "mfcc"
+PHRASINGS = ("{}", "the sound of {}", "a recording of {}", "{} can be heard")
 
 
 @dataclass(slots=True)
@@ -115,6 +115,31 @@ class Extractor:
             ms=watch.ms,
         )
 
+    def embed_texts(self, texts: Sequence[str], *, phrasings: bool = False) -> FloatArray:
+        """Embed words into the space of the sounds' vectors.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            At least one.
+        phrasings : bool
+            Take the mean over several phrasings of each text, which hangs less on one wording.
+
+        Returns
+        -------
+        ndarray of float32, shape (len(texts), D)
+            Rows of unit length, to be compared with vectors of `space()`.
+
+        Raises
+        ------
+        BadRequest
+            The embedder does not read text.
+        """
+        templates = PHRASINGS if phrasings else PHRASINGS[:1]
+        worded = [template.format(text) for text in texts for template in templates]
+        vectors = self.embedder.embed_texts(worded).reshape(len(texts), len(templates), -1)
+        return np.stack([unit(each.mean(axis=0)) for each in vectors])
+
     @property
     def poolings(self) -> list[str]:
         """The poolings that may be asked for, the default first."""
@@ -182,31 +207,3 @@ def _report(clip: Clip, pieces: list[Window]) -> AudioReport:
         clipped=clip.clipped,
         silent=gate.silent_share(clip.samples[0], clip.sample_rate),
     )
-
-
-class Extractors:
-    """The extractors in use, each made once and kept.
-
-    Parameters
-    ----------
-    max_seconds : float, optional
-        The longest sound that is accepted.
-    """
-
-    def __init__(self, *, max_seconds: float | None = None) -> None:
-        self.max_seconds = max_seconds
-        self._made: dict[str, Extractor] = {}
-        self._lock = threading.Lock()
-
-    def get(self, name: str) -> Extractor:
-        """Give the extractor of an embedder, by the embedder's name.
-
-        Raises
-        ------
-        UnknownModel
-        """
-        with self._lock:
-            if name not in self._made:
-                made = Extractor(embedders.create(name), max_seconds=self.max_seconds)
-                self._made[name] = self._made.setdefault(made.embedder.name, made)
-            return self._made[name]

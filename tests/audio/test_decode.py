@@ -160,6 +160,18 @@ def test_seconds_are_limited():
     assert caught.value.facts["limit"] == pytest.approx(1.9)
 
 
+@pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG"])
+def test_the_beginning_alone_is_read(container):
+    content = encoded(noise(3.0), container=container)
+    first = decode(content, first_s=1.25)
+    assert first.seconds == 1.25
+    assert not first.truncated
+    np.testing.assert_array_equal(first.samples, decode(content).samples[:, :20_000])
+    assert decode(content, first_s=10).seconds == 3.0
+    with pytest.raises(TooLong):
+        decode(content, first_s=1, max_seconds=2)
+
+
 def test_ten_silent_hours_are_refused_without_being_unpacked(monkeypatch):
     # FLAC packs silence so well that the file is a few kilobytes
     content = _silent_flac(hours=10)

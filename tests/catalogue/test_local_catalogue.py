@@ -1,6 +1,7 @@
 """A catalogue in a folder answers as the interface says."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -315,7 +316,7 @@ def test_closing_amid_reads_and_writes_loses_nothing_acknowledged(tmp_path):
     for thread in threads:
         thread.start()
     while len(acknowledged) < 50:
-        pass
+        time.sleep(0.001)
     catalogue.close()
     for thread in threads:
         thread.join()

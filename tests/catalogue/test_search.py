@@ -60,15 +60,20 @@ class Writes(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.items = {}
+        self.items, self.turns, self.turn = {}, {}, 0
         self.catalogue = LocalCatalogue(next(self.directory), exact_below=8)
         self.catalogue.create("c", space=SPACE, dim=DIM, engine="annoy")
 
     @rule(batch=st.lists(st.tuples(IDS, VECTORS), max_size=12))
     def upsert(self, batch):
-        items = [Item(id, np.array(vector, dtype=np.float32)) for id, vector in batch]
+        items = [
+            Item(id, np.array(vector, dtype=np.float32), {"turn": self.turn})
+            for id, vector in batch
+        ]
         assert self.catalogue.upsert("c", items) == len(dict(batch))
         self.items |= dict(batch)
+        self.turns |= dict.fromkeys(dict(batch), self.turn)
+        self.turn += 1
 
     @rule(ids=st.lists(IDS, max_size=6))
     def delete(self, ids):
@@ -81,6 +86,7 @@ class Writes(RuleBasedStateMachine):
         (answer,) = self.catalogue.recommend("c", [np.array(vector)], k, exact=exact)
         truth = {id: cosine(vector, own) for id, own in self.items.items()}
         check(answer.neighbours, k, truth)
+        assert all(one.metadata == {"turn": self.turns[one.id]} for one in answer.neighbours)
 
     @rule(id=IDS, k=st.integers(1, 50))
     def recommend_by_id(self, id, k):
@@ -187,7 +193,7 @@ def test_where_the_dead_were_all_that_was_near_everything_is_compared(indexed):
 def test_an_unchanged_vector_stays_in_the_index(indexed):
     catalogue, vectors = indexed
     catalogue.upsert("c", [Item("0007", vectors[7].astype("f4"), {"label": "rain"})])
-    now = catalogue._live["c"].index.snapshot
+    now = catalogue._names.live["c"].index.snapshot
     assert (len(now.tail), now.dead.sum()) == (0, 0)
     assert catalogue.recommend("c", [vectors[7]], k=1)[0].neighbours[0].metadata == {
         "label": "rain"
@@ -234,27 +240,62 @@ def test_a_rebuild_that_fails_leaves_the_old_index_serving(indexed, monkeypatch,
     assert found_ids(catalogue.recommend("c", [vectors[0]], k=1)[0]) == ["0000"]
 
 
+class Shelf:
+    """An index of items whose metadata is their id."""
+
+    def __init__(self, ids, vectors):
+        self.index = Index("exact", 1, vectors.shape[1])
+        self.index.load(list(ids), list(ids), vectors, sequence=0)
+
+    def put(self, ids, vectors, sequence):
+        self.index.put(ids, ids, vectors, sequence=sequence)
+
+    def alive(self):
+        """What the newest snapshot holds: for each id its metadata and vector."""
+        now = self.index.snapshot
+        return {
+            now.ids[row]: (now.metadata[row], now.vectors(np.array([row]))[0].tolist())
+            for row in np.flatnonzero(~now.dead)
+        }
+
+
 def test_what_is_written_during_a_rebuild_is_in_what_comes_out_of_it(monkeypatch):
     vectors = query.unit(clustered(20, 8, seed=1)).astype(np.float32)
-    index = Index("exact", 1, [f"{n:02}" for n in range(20)], vectors, sequence=0)
-    index.put(["20"], -vectors[:1], sequence=1)
-    index.remove(["00"], sequence=2)
-    build = index._engine_for(20).build
+    shelf = Shelf([f"{n:02}" for n in range(20)], vectors)
+    shelf.put(["20"], -vectors[:1], sequence=1)
+    shelf.index.remove(["00"], sequence=2)
+    build = shelf.index._engine_for(20).build
 
     def write_meanwhile(matrix):
-        index.put(["01", "21"], -vectors[1:3], sequence=3)
-        index.remove(["02", "20"], sequence=4)
+        shelf.put(["01", "21"], -vectors[1:3], sequence=3)
+        shelf.index.remove(["02", "20"], sequence=4)
+        shelf.index.relabel(["03"], ["new"])
         return build(matrix)
 
     monkeypatch.setattr("soundalike.engines.exact.ExactEngine.build", write_meanwhile)
-    index.rebuild()
-    now = index.snapshot
-    alive = {now.ids[row]: now.vectors(np.array([row]))[0] for row in np.flatnonzero(~now.dead)}
-    expected = {f"{n:02}": vectors[n] for n in range(3, 20)}
-    expected |= {"01": -vectors[1], "21": -vectors[2]}
-    assert alive.keys() == expected.keys()
-    assert all((alive[id] == expected[id]).all() for id in expected)
-    assert (now.live, now.sequence) == (19, 4)
+    shelf.index.rebuild()
+    expected = {f"{n:02}": (f"{n:02}", vectors[n].tolist()) for n in range(4, 20)}
+    expected["01"] = ("01", (-vectors[1]).tolist())
+    expected["21"] = ("21", (-vectors[2]).tolist())
+    expected["03"] = ("new", vectors[3].tolist())
+    assert shelf.alive() == expected
+    assert (shelf.index.snapshot.live, shelf.index.snapshot.sequence) == (19, 4)
+    assert len(shelf.index.snapshot.tail) == 2
+
+
+def test_a_snapshot_stays_as_it_is_while_the_next_ones_are_made():
+    vectors = query.unit(clustered(300, 8, seed=1)).astype(np.float32)
+    shelf = Shelf(["base"], vectors[:1])
+    shelf.put(["tail"], vectors[1:2], sequence=1)
+    old = shelf.index.snapshot
+    shelf.index.remove(["tail"], sequence=2)
+    for n in range(2, 300):  # more than the buffer holds at first
+        shelf.put([f"{n}"], vectors[n : n + 1], sequence=n + 1)
+    shelf.put(["base"], vectors[:1], sequence=301)
+    assert (old.live, old.dead.tolist()) == (2, [False, False])
+    np.testing.assert_array_equal(old.vectors(np.array([0, 1])), vectors[:2])
+    expected = {f"{n}": (f"{n}", vectors[n].tolist()) for n in range(2, 300)}
+    assert shelf.alive() == expected | {"base": ("base", vectors[0].tolist())}
 
 
 def test_readers_writers_and_rebuilds_at_once_agree(tmp_path, eager):

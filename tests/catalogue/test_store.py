@@ -123,19 +123,15 @@ def test_pages_follow_each_other_by_rising_key(store, collection):
     assert first + rest == sorted(["b", "é", "a", "Z", "日本"])
 
 
-def test_vectors_come_by_key_with_their_keys(store, collection, monkeypatch):
+def test_all_items_come_by_key_in_blocks(store, collection, monkeypatch):
     monkeypatch.setattr("soundalike.catalogue.store.ROWS_AT_ONCE", 2)
-    store.upsert(collection, [row(key, ord(key), 0, 0) for key in "edcba"], nothing)
-    blocks = list(store.vectors(collection, 3))
-    assert [key for block, _ in blocks for key in block] == list("abcde")
-    assert np.concatenate([block for _, block in blocks])[:, 0].tolist() == [*map(ord, "abcde")]
-
-
-def test_metadata_of_more_keys_than_a_statement_takes(store, collection):
-    some = [row(f"{n:04}", 1, 2, n, metadata=f'{{"n":{n}}}') for n in range(1200)]
-    store.upsert(collection, some, nothing)
-    found = store.metadata(collection, [one.key for one in some] + ["missing"])
-    assert found == {one.key: one.metadata for one in some}
+    rows = [row(key, ord(key), 0, 0, metadata=f'"{key}"') for key in "edcba"]
+    store.upsert(collection, rows, nothing)
+    blocks = list(store.items(collection, 3))
+    assert [keys for keys, _, _ in blocks] == [["a", "b"], ["c", "d"], ["e"]]
+    assert [text for _, texts, _ in blocks for text in texts] == [f'"{key}"' for key in "abcde"]
+    vectors = np.concatenate([vectors for _, _, vectors in blocks])
+    assert vectors[:, 0].tolist() == [*map(ord, "abcde")]
 
 
 def test_dropping_a_collection_takes_its_items_along(store, collection):

@@ -3,6 +3,7 @@
 import errno
 import sqlite3
 import threading
+import time
 
 import pytest
 
@@ -34,7 +35,7 @@ class Recorder:
             return [word for (word,) in connection.execute("SELECT word FROM words ORDER BY rowid")]
 
     def together(self, *actions):
-        """Run actions while the writer is busy, so that they wait for one commit."""
+        """Queue actions one by one while the writer is busy, so that they wait for one commit."""
         busy, release = threading.Event(), threading.Event()
 
         def wait(_):
@@ -45,10 +46,10 @@ class Recorder:
         first.start()
         busy.wait()
         threads = [threading.Thread(target=action) for action in actions]
-        for thread in threads:
+        for waiting, thread in enumerate(threads, start=1):
             thread.start()
-        while self.writer._jobs.qsize() < len(actions):
-            pass
+            while self.writer._jobs.qsize() < waiting:
+                time.sleep(0.001)
         release.set()
         for thread in [first, *threads]:
             thread.join()

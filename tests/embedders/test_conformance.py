@@ -16,9 +16,13 @@ ALL = sorted(embedders.cards(hidden=True))
 POOLINGS_AND_NONE = [None, *POOLINGS, "none"]
 
 
-@pytest.fixture(params=ALL)
-def extractor(request):
-    return Extractor(embedders.create(request.param))
+@pytest.fixture(scope="module", params=ALL)
+def extractor(request, small_models):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOUNDALIKE_MODELS_DIR", str(small_models))
+        embedder = embedders.create(request.param)
+        embedder.load()
+        yield Extractor(embedder)
 
 
 def clip_of(extractor, seconds=2.5, seed=None, rate=None):
@@ -125,7 +129,7 @@ def test_options_move_the_space_and_the_name():
 
 @pytest.mark.parametrize("name", ["nothing", "", "fake:sign=odd", "fake:colour=red", "mfcc:x"])
 def test_unknown_names_and_options_say_what_there_is(name):
-    with pytest.raises(UnknownModel, match=r"there are mfcc|it has (sign=plus\|minus|none)"):
+    with pytest.raises(UnknownModel, match=r"there are clap|it has (sign=plus\|minus|none)"):
         embedders.create(name)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 import soundalike
 from soundalike.errors import BadRequest, TooLong, UndecodableAudio
-from soundalike.extract.extractor import Extractors
+from soundalike.extract.loading import Extractors
 from soundalike.pooling import pool, unit
 from soundalike.types import Frames, Space
 from tests.sounds import encoded, noise, tone

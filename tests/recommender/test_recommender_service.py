@@ -155,15 +155,13 @@ class TestItems:
         assert_problem(client.delete(path), 404, "unknown_item")
 
     def test_are_listed_by_page_without_their_vectors(self, client):
-        pages, after = [], ""
-        while after is not None:
-            path = f"/collections/default/items?limit=2&after={quote(after)}"
-            page = client.get(path).json()
-            pages += page["items"]
-            after = page["next"]
-        assert pages == [
+        path = "/collections/default/items?limit=3"
+        first = client.get(path).json()
+        last = client.get(f"{path}&after={quote(first['next'])}").json()
+        assert first["items"] + last["items"] == [
             {"id": id, "metadata": {"name": id}} for id in ["east", "north", "north/east", "south"]
         ]
+        assert last["next"] is None
 
     def test_are_listed_with_their_vectors_where_asked(self, client):
         page = client.get("/collections/default/items?vectors=true").json()

@@ -1,0 +1,118 @@
+"""Going over to another embedder: the sources of a collection, embedded again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from soundalike.cli.index import Report, Sound, index_sounds
+from soundalike.errors import BadRequest, SoundalikeError
+
+if TYPE_CHECKING:
+    from soundalike.client import Client
+
+KEPT_OF_NAME = 32
+FROM_THE_FILE = ("sha256", "seconds", "format")
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What became of it.
+
+    Attributes
+    ----------
+    collection : str
+        The new collection.
+    report : Report
+        What became of the sounds.
+    set_aside : str or None
+        The new name of the old collection; None where the name was an alias, or did not move.
+    moved : bool
+        Whether the name points at the new collection now.
+    """
+
+    collection: str
+    report: Report
+    set_aside: str | None
+    moved: bool
+
+
+def reembed(services: Client, name: str, model: str | None, *, partly: bool) -> Move:
+    """Embed the sources of a collection again and make its name point at the result.
+
+    The old collection serves until all is done. Interrupted, it goes on where
+    it was; what was added to the old collection meanwhile is embedded too.
+
+    Parameters
+    ----------
+    services : Client
+        Both services.
+    name : str
+        The collection, or an alias of it.
+    model : str, optional
+        The embedder to go over to; the service's default otherwise.
+    partly : bool
+        Move the name though some sounds could not be embedded again.
+
+    Returns
+    -------
+    Move
+
+    Raises
+    ------
+    BadRequest
+        The embedder is the collection's own, or no source can be embedded.
+    """
+    old = services.recommender.collection(name)
+    sounds, lost = _sources(services, old["name"])
+    new = _new_name(services, name, old["space"], sounds, model)
+    done: set[str] = set()
+    report = Report()
+    while fresh := [sound for sound in sounds if sound.id not in done]:
+        part = index_sounds(services, fresh, new, model)
+        report.indexed += part.indexed
+        report.unchanged += part.unchanged
+        report.failed += part.failed
+        done |= {sound.id for sound in fresh}
+        sounds, lost = _sources(services, old["name"])
+    report.failed += [(one, "its source is not where it was indexed from") for one in lost]
+    if report.failed and not partly:
+        return Move(new, report, None, moved=False)
+    told = services.recommender.point(name, new)
+    return Move(new, report, told["set_aside"], moved=True)
+
+
+def _sources(services: Client, collection: str) -> tuple[list[Sound], list[str]]:
+    """List the items whose files are there, and the ids of the others."""
+    sounds, lost = [], []
+    for item in services.recommender.items(collection):
+        path = Path(item["metadata"].get("path", ""))
+        if path.is_file():
+            sounds.append(Sound(item["id"], path, _own(item["metadata"])))
+        else:
+            lost.append(item["id"])
+    return sounds, lost
+
+
+def _own(metadata: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in metadata.items() if name not in FROM_THE_FILE}
+
+
+def _new_name(
+    services: Client, name: str, old_space: str, sounds: list[Sound], model: str | None
+) -> str:
+    """Name the new collection after the space of the first sound that can be embedded."""
+    for sound in sounds:
+        try:
+            space = services.embedder.embed(sound.path, model=model).space
+        except BadRequest:
+            raise
+        except SoundalikeError:
+            continue
+        if space == old_space:
+            raise BadRequest(
+                f"Collection '{name}' is of space '{space}' already; name another --model."
+            )
+        return f"{name[:KEPT_OF_NAME]}.{space.replace('/', '.')}"
+    raise BadRequest(f"No source of collection '{name}' can be embedded.")

@@ -1,0 +1,177 @@
+"""Embedders in use: each is loaded once, when it is first asked for, and kept."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from soundalike import embedders
+from soundalike.embedders import Embedder, weights
+from soundalike.embedders.choice import AUTO, first_that_loads
+from soundalike.errors import EmbedderError, Quarantined
+from soundalike.extract.extractor import Extractor
+
+log = logging.getLogger(__name__)
+
+READY, AVAILABLE, UNAVAILABLE = "ready", "available", "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether an embedder can be used now.
+
+    Attributes
+    ----------
+    state : str
+        ``"ready"`` where it is loaded, ``"available"`` where it would be loaded when it is first
+        asked for, ``"unavailable"`` where it cannot be.
+    fault : EmbedderError or None
+        Why it is unavailable.
+    """
+
+    state: str
+    fault: EmbedderError | None = None
+
+
+class Extractors:
+    """The extractors in use, by the names of their embedders.
+
+    Loading one never holds up another that is loaded already.
+
+    Parameters
+    ----------
+    max_seconds : float, optional
+        The longest sound that is accepted.
+    """
+
+    def __init__(self, *, max_seconds: float | None = None) -> None:
+        self.max_seconds = max_seconds
+        self._begun: dict[str, Future[Extractor]] = {}
+        self._lock = threading.Lock()
+        self._note: str | None = None
+
+    def get(self, name: str) -> Extractor:
+        """Give the extractor of an embedder once it is loaded.
+
+        Parameters
+        ----------
+        name : str
+            A key, with options after a colon where wanted; ``"auto"`` is the best that is here,
+            and stays the same one from then on.
+
+        Returns
+        -------
+        Extractor
+
+        Raises
+        ------
+        UnknownModel
+            There is no such embedder or option.
+        WeightsMissing, LicenceRefused
+            It cannot be loaded as things are; asking again tries again.
+        Quarantined
+            Its weights cannot be used; asking again does not change that.
+        """
+        return self.begin(name).result()
+
+    def begin(self, name: str) -> Future[Extractor]:
+        """Begin to load an embedder, unless that was done already.
+
+        What has no weights is loaded before this returns.
+
+        Returns
+        -------
+        Future of Extractor
+            With the faults that `get` raises.
+
+        Raises
+        ------
+        UnknownModel
+        """
+        embedder = None if name == AUTO else embedders.create(name)
+        own_name = AUTO if embedder is None else embedder.name
+        with self._lock:
+            begun = self._begun.get(own_name)
+            if begun is not None and not _is_worth_another_try(begun):
+                return begun
+            future: Future[Extractor] = Future()
+            future.set_running_or_notify_cancel()
+            self._begun[own_name] = future
+        if embedder is None:
+            threading.Thread(target=self._settle, args=(future,)).start()
+        elif embedder.card.weights is None:
+            self._load(embedder, future)
+        else:
+            threading.Thread(target=self._load, args=(embedder, future)).start()
+        return future
+
+    def note(self, name: str) -> str | None:
+        """Tell what is to be said of a name: that ``"auto"`` misses the best embedder, and why."""
+        return self._note if name == AUTO else None
+
+    def standing(self, key: str) -> Standing:
+        """Tell whether an embedder can be used, without loading its weights.
+
+        Parameters
+        ----------
+        key : str
+            Of an embedder that exists.
+
+        Returns
+        -------
+        Standing
+        """
+        source = embedders.cards(hidden=True)[key].weights
+        begun = self.begin(key) if source is None else self._begun.get(key)
+        fault = begun.exception() if begun is not None and begun.done() else None
+        if isinstance(fault, Quarantined):
+            return Standing(UNAVAILABLE, fault)
+        if begun is not None and begun.done() and fault is None:
+            return Standing(READY)
+        try:
+            if source is not None:
+                weights.folder(key, source)
+        except EmbedderError as missing:
+            return Standing(UNAVAILABLE, missing)
+        return Standing(AVAILABLE)
+
+    def _load(self, embedder: Embedder, future: Future[Extractor]) -> None:
+        try:
+            embedder.load()
+        except Quarantined as fault:
+            log.warning("'%s' is quarantined: %s", embedder.name, fault.detail)
+            _remember(embedder, fault.detail)
+            future.set_exception(fault)
+        except EmbedderError as fault:
+            future.set_exception(fault)
+        except Exception as error:  # foreign weights, read by foreign libraries
+            log.exception("'%s' cannot be loaded", embedder.name)
+            reason = str(error).partition("\n")[0]
+            future.set_exception(Quarantined(f"'{embedder.name}' cannot be loaded: {reason}"))
+        else:
+            _remember(embedder, None)
+            future.set_result(Extractor(embedder, max_seconds=self.max_seconds))
+
+    def _settle(self, future: Future[Extractor]) -> None:
+        try:
+            extractor, self._note = first_that_loads(self.get)
+        except EmbedderError as fault:
+            future.set_exception(fault)
+            return
+        if self._note:
+            log.warning(self._note)
+        future.set_result(extractor)
+
+
+def _remember(embedder: Embedder, quarantined: str | None) -> None:
+    if embedder.card.weights is not None:
+        weights.remember_quarantine(embedder.card.key, embedder.card.weights, quarantined)
+
+
+def _is_worth_another_try(begun: Future[Extractor]) -> bool:
+    if not begun.done():
+        return False
+    fault = begun.exception()
+    return fault is not None and not isinstance(fault, Quarantined)
