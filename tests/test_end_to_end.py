@@ -101,6 +101,22 @@ def test_the_demo_is_there(running):
     assert min(labels.count(label) for label in labels) >= 8
 
 
+def test_the_demo_finishes_what_was_interrupted_and_leaves_other_catalogues_alone(running):
+    command = [sys.executable, "-m", "soundalike", "demo", "--folder", running.folder / "data/demo"]
+    recommender = running.client.recommender
+    recommender.request(
+        "POST", "/collections/default/items/delete", json={"ids": ["rain/rain-01.wav"]}
+    )
+    done = subprocess.run(command, env=running.environment, capture_output=True, text=True)
+    assert "1 indexed, 159 unchanged" in done.stdout
+    facts = recommender.collection("default")
+    recommender.create("other", space=facts["space"], dim=facts["dim"])
+    recommender.upsert("other", [Item("mine", np.ones(facts["dim"], np.float32))])
+    done = subprocess.run(command, env=running.environment, capture_output=True, text=True)
+    recommender.request("DELETE", "/collections/other")
+    assert "holds 1 items already; nothing was added" in done.stdout
+
+
 def test_the_printed_lines_work_as_they_stand(running):
     lines = [line.strip() for line in running.said.splitlines() if line.startswith("  curl")]
     assert len(lines) == 3
@@ -232,22 +248,6 @@ def test_a_lost_source_keeps_the_name_where_it_is(running, tmp_path):
     assert ask.collection("lossy")["space"].startswith("mfcc/")
     assert soundalike(*again, "--partly", env=running.environment).returncode == 1
     assert ask.collection("lossy")["space"].startswith("fake/")
-
-
-def test_the_demo_finishes_what_was_interrupted_and_leaves_other_catalogues_alone(running):
-    command = [sys.executable, "-m", "soundalike", "demo", "--folder", running.folder / "data/demo"]
-    recommender = running.client.recommender
-    recommender.request(
-        "POST", "/collections/default/items/delete", json={"ids": ["rain/rain-01.wav"]}
-    )
-    done = subprocess.run(command, env=running.environment, capture_output=True, text=True)
-    assert "1 indexed, 159 unchanged" in done.stdout
-    facts = recommender.collection("default")
-    recommender.create("other", space=facts["space"], dim=facts["dim"])
-    recommender.upsert("other", [Item("mine", np.ones(facts["dim"], np.float32))])
-    done = subprocess.run(command, env=running.environment, capture_output=True, text=True)
-    recommender.request("DELETE", "/collections/other")
-    assert "holds 1 items already; nothing was added" in done.stdout
 
 
 def test_sigterm_stops_the_command_line(running, tmp_path):

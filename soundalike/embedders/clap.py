@@ -116,9 +116,11 @@ class Clap(Pretrained):
             The checkpoint cannot be used for sound. Where it cannot be used for text alone,
             `quarantined` says so.
         """
+        # before the library: that there are no weights is to be found out at once
+        state = read_state(self.folder, self.source)
+
         from transformers import ClapAudioModelWithProjection
 
-        state = read_state(self.folder, self.source)
         config = self._config().audio_config
         self.require(CONFIG, config.to_dict(), {"enable_fusion": False, "projection_dim": DIM})
         self._tower = self.build(

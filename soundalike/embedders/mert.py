@@ -83,10 +83,12 @@ class _Mert(Pretrained):
         Quarantined
             The checkpoint is of another network, or cannot be used.
         """
+        # before the libraries: that there are no weights is to be found out at once
+        state = read_state(self.folder, self.source)
+
         from torch.nn.utils.parametrize import remove_parametrizations
         from transformers import HubertModel
 
-        state = read_state(self.folder, self.source)
         network: Any = self.build(HubertModel, self._config(), state, attn_implementation="sdpa")
         # direction and length of these weights are stored apart; for use they are one
         remove_parametrizations(network.encoder.pos_conv_embed.conv, "weight")

@@ -82,6 +82,16 @@ def test_help_comes_without_loading_anything_heavy():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_first_vector_without_weights_loads_no_network_library(wav):
+    code = (
+        "import sys\nfrom soundalike.cli import main\n"
+        f"assert main(['embed', {str(wav)!r}]) == 0\n"
+        "heavy = {'torch', 'transformers', 'librosa', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(', '.join(heavy) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help(verb, capsys):
     with pytest.raises(SystemExit) as caught:
