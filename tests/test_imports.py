@@ -16,7 +16,7 @@ TABLE = {
     "pooling": (BASE, {"numpy"}, set()),
     "audio": (BASE, {"numpy", "soundfile", "soxr"}, {"librosa"}),
     "embedders": (
-        BASE | {"audio.spectra", "pooling"},
+        BASE | {"audio.colours", "audio.spectra", "pooling"},
         {"numpy"},
         {"torch", "transformers", "openvino", "huggingface_hub", "httpx", "safetensors", "h5py"},
     ),

@@ -6,6 +6,8 @@ library's own initialisation.
 """
 
 import json
+import re
+from functools import partial
 
 import torch
 from safetensors.torch import save_file
@@ -16,6 +18,8 @@ from transformers import (
     HubertConfig,
     HubertModel,
     RobertaTokenizer,
+    ViTConfig,
+    ViTModel,
 )
 
 TINY_CLAP = {
@@ -78,6 +82,28 @@ MERT_PREPROCESSOR = {
     "return_attention_mask": True,
     "sampling_rate": 24_000,
 }
+
+DINO_SIZES = {
+    "dino-vits16": {"hidden_size": 384, "num_attention_heads": 6, "patch_size": 16},
+    "dino-vits8": {"hidden_size": 384, "num_attention_heads": 6, "patch_size": 8},
+    "dino-vitb16": {"hidden_size": 768, "num_attention_heads": 12, "patch_size": 16},
+    "dino-vitb8": {"hidden_size": 768, "num_attention_heads": 12, "patch_size": 8},
+}
+DINO_FILES = {
+    "dino-vits16": "dino_deitsmall16_pretrain.pth",
+    "dino-vits8": "dino_deitsmall8_pretrain.pth",
+    "dino-vitb16": "dino_vitbase16_pretrain.pth",
+    "dino-vitb8": "dino_vitbase8_pretrain.pth",
+}
+HUB_VIT_NAMES = [  # of the library's network today, and in the files on the hub
+    (r"^layers\.", "encoder.layer."),
+    (r"attention\.q_proj", "attention.attention.query"),
+    (r"attention\.k_proj", "attention.attention.key"),
+    (r"attention\.v_proj", "attention.attention.value"),
+    (r"attention\.o_proj", "attention.output.dense"),
+    (r"mlp\.fc1", "intermediate.dense"),
+    (r"mlp\.fc2", "output.dense"),
+]
 
 
 def random_tensor(name, like, generator):
@@ -167,4 +193,55 @@ def write_mert(folder, key="mert", *, settings=None, extra=None, preprocessor=No
     torch.save(renamed, folder / "pytorch_model.bin")
     write_json(folder / "config.json", settings | MERT_KEYS | (extra or {}))
     write_json(folder / "preprocessor_config.json", MERT_PREPROCESSOR | (preprocessor or {}))
+    return folder
+
+
+def random_vit(key, layers, seed=0):
+    """Draw a vision transformer of one of DINO's sizes, in the library's names."""
+    sizes = DINO_SIZES[key]
+    config = ViTConfig(
+        **sizes, intermediate_size=4 * sizes["hidden_size"], num_hidden_layers=layers
+    )
+    return config, random_state(partial(ViTModel, add_pooling_layer=False), config, seed)
+
+
+def original_vit(state):
+    """Bring a vision transformer's weights into the layout of DINO's own files."""
+    embeddings, patches = "embeddings.", "embeddings.patch_embeddings.projection"
+    found = {
+        "cls_token": state[f"{embeddings}cls_token"],
+        "pos_embed": state[f"{embeddings}position_embeddings"],
+    }
+    for kind in ("weight", "bias"):
+        found[f"patch_embed.proj.{kind}"] = state[f"{patches}.{kind}"]
+        for layer in range(sum(name.endswith("q_proj.bias") for name in state)):
+            there, here = f"blocks.{layer}", f"layers.{layer}"
+            thirds = [state[f"{here}.attention.{one}_proj.{kind}"] for one in "qkv"]
+            found[f"{there}.attn.qkv.{kind}"] = torch.cat(thirds)
+            found[f"{there}.attn.proj.{kind}"] = state[f"{here}.attention.o_proj.{kind}"]
+            found[f"{there}.norm1.{kind}"] = state[f"{here}.layernorm_before.{kind}"]
+            found[f"{there}.norm2.{kind}"] = state[f"{here}.layernorm_after.{kind}"]
+            found[f"{there}.mlp.fc1.{kind}"] = state[f"{here}.mlp.fc1.{kind}"]
+            found[f"{there}.mlp.fc2.{kind}"] = state[f"{here}.mlp.fc2.{kind}"]
+        found[f"norm.{kind}"] = state[f"layernorm.{kind}"]
+    return found
+
+
+def hub_vit(state):
+    """Bring a vision transformer's weights into the layout of the hub's files."""
+    names = list(state)
+    for today, there in HUB_VIT_NAMES:
+        names = [re.sub(today, there, name) for name in names]
+    return dict(zip(names, state.values(), strict=True))
+
+
+def write_dino(folder, key, *, layers, hub=False, seed=0):
+    """Write a DINO checkpoint as its authors released it, or as it is on the hub."""
+    folder.mkdir(parents=True)
+    config, state = random_vit(key, layers, seed)
+    if not hub:
+        torch.save(original_vit(state), folder / DINO_FILES[key])
+        return folder
+    torch.save(hub_vit(state), folder / "pytorch_model.bin")
+    write_json(folder / "config.json", config.to_dict())
     return folder

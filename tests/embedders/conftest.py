@@ -1,6 +1,13 @@
 import pytest
 
-from tests.embedders.checkpoints import MERT_SIZES, TINY_CLAP, write_clap, write_mert
+from tests.embedders.checkpoints import (
+    DINO_SIZES,
+    MERT_SIZES,
+    TINY_CLAP,
+    write_clap,
+    write_dino,
+    write_mert,
+)
 
 
 @pytest.fixture(scope="session")
@@ -10,4 +17,6 @@ def small_models(tmp_path_factory):
     write_clap(folder / "clap", TINY_CLAP)
     for key in MERT_SIZES:
         write_mert(folder / key, key)
+    for key in DINO_SIZES:
+        write_dino(folder / key, key, layers=1)
     return folder

@@ -20,6 +20,7 @@ POOLINGS_AND_NONE = [None, *POOLINGS, "none"]
 def extractor(request, small_models):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOUNDALIKE_MODELS_DIR", str(small_models))
+        patch.setattr("soundalike.embedders.dino.LAYERS", 1)  # as in its small checkpoints
         embedder = embedders.create(request.param)
         embedder.load()
         yield Extractor(embedder)
