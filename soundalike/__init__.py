@@ -39,8 +39,8 @@ def embed(
         The embedder, with options after a colon; ``"auto"`` is the best whose weights are
         here, and stays the same one as long as the process runs.
     pooling : str, optional
-        ``mean``, ``meanstd``, ``max`` or ``flatten10``; the embedder's own way by default.
-        ``none`` gives the frames.
+        ``mean``, ``meanstd``, ``max``, ``percentiles`` or ``flatten10``; the embedder's own way
+        by default. ``none`` gives the frames.
 
     Returns
     -------

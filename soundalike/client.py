@@ -300,19 +300,38 @@ class RecommenderClient(_Service):
         told = self.request("PUT", f"/collections/{quote(name, safe='')}/items", json=body)
         return int(told["upserted"])
 
-    def items(self, name: str) -> Iterator[dict[str, Any]]:
-        """Go through the ids and metadata of a collection, page by page."""
+    def items(self, name: str, *, vectors: bool = False) -> Iterator[dict[str, Any]]:
+        """Go through the ids and metadata of a collection, and its vectors, page by page."""
         after: str | None = None
         while True:
             page = self.request(
                 "GET",
                 f"/collections/{quote(name, safe='')}/items",
-                params=_given(after=after, limit=PAGE),
+                params=_given(after=after, limit=PAGE, vectors=vectors or None),
             )
             yield from page["items"]
             after = page["next"]
             if after is None:
                 return
+
+    def similarity(self, name: str, ids: Sequence[str]) -> FloatArray:
+        """Compare items with one another.
+
+        Parameters
+        ----------
+        name : str
+            The collection.
+        ids : sequence of str
+            Of its items, 1 to 500.
+
+        Returns
+        -------
+        ndarray of float32, shape (len(ids), len(ids))
+            Cosines.
+        """
+        path = f"/collections/{quote(name, safe='')}/similarity"
+        told = self.request("GET", path, params={"ids": list(ids)})
+        return np.asarray(told["similarity"], np.float32)
 
     def recommend(
         self,
@@ -367,7 +386,10 @@ class RecommenderClient(_Service):
 
 
 def _recommendation(told: Mapping[str, Any]) -> Recommendation:
-    results = [Neighbour(one["id"], one["score"], one["metadata"]) for one in told["results"]]
+    results = [
+        Neighbour(one["id"], one["score"], one["metadata"], one.get("rank_score"))
+        for one in told["results"]
+    ]
     return Recommendation(
         told["collection"], told["space"], results, told["exact"], told.get("recall")
     )

@@ -6,6 +6,7 @@
     ├── BadRequest                what was asked makes no sense            bad_request
     ├── Unauthorized              a key is missing or wrong                unauthorized
     ├── Overloaded                no room in the queue                     overloaded
+    ├── BadRecord                 a record of a dataset that is damaged    bad_record
     ├── AudioError
     │   ├── UndecodableAudio      not audio, or nothing left of it         undecodable_audio
     │   ├── BadSamples            NaN or infinite samples                  bad_samples
@@ -75,6 +76,12 @@ class Overloaded(SoundalikeError):
     """There is no room in the queue; `retry_after` is in seconds."""
 
     code = "overloaded"
+
+
+class BadRecord(SoundalikeError):
+    """A record of a dataset is damaged, or the file does not hold such records."""
+
+    code = "bad_record"
 
 
 class AudioError(SoundalikeError):

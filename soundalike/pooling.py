@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from soundalike.types import FloatArray, Frames
 
 NO_POOLING = "none"
 FLATTENED_ROWS = 10
+PERCENTILES = (10, 25, 50, 75, 90)
 SMALLEST_NORM = 1e-12
 
 Weights = npt.NDArray[np.float64] | None
@@ -32,6 +33,10 @@ def _maximum(values: Wide, weights: Weights) -> Wide:
     return np.asarray(values.max(axis=0))
 
 
+def _percentiles(values: Wide, weights: Weights) -> Wide:
+    return np.percentile(values, PERCENTILES, axis=0).ravel()
+
+
 def _flatten(values: Wide, weights: Weights) -> Wide:
     rows = np.zeros((FLATTENED_ROWS, values.shape[1]))
     rows[: len(values)] = values[:FLATTENED_ROWS]
@@ -42,6 +47,7 @@ POOLINGS: dict[str, tuple[Callable[[Wide, Weights], Wide], int]] = {
     "mean": (_mean, 1),
     "meanstd": (_mean_and_deviation, 2),
     "max": (_maximum, 1),
+    "percentiles": (_percentiles, len(PERCENTILES)),
     "flatten10": (_flatten, FLATTENED_ROWS),
 }
 """Each pooling, and how many numbers it makes of one column of the frames."""
@@ -57,8 +63,8 @@ def pool(frames: Frames, pooling: str) -> FloatArray:
         deviation count them by it.
     pooling : str
         ``mean`` (D), ``meanstd`` (2 D: mean, then population standard deviation), ``max``
-        (D) or ``flatten10`` (10 D: the first ten rows one after the other, zeros where there
-        are fewer).
+        (D), ``percentiles`` (5 D: the 10th, then the 25th, 50th, 75th and 90th) or ``flatten10``
+        (10 D: the first ten rows one after the other, zeros where there are fewer).
 
     Returns
     -------
@@ -107,3 +113,26 @@ def unit(vector: Any) -> FloatArray:
     wide = np.asarray(vector, np.float64)
     norm = float(np.linalg.norm(wide))
     return (wide / norm if norm > SMALLEST_NORM else wide).astype(np.float32)
+
+
+def fuse(blocks: Sequence[FloatArray], weights: Sequence[float]) -> FloatArray:
+    """Join vectors of several spaces into one.
+
+    Parameters
+    ----------
+    blocks : sequence of ndarray, each of shape (N, D of its own)
+        The same things in several spaces, each vector of any length but zero.
+    weights : sequence of float
+        Of each space, positive.
+
+    Returns
+    -------
+    ndarray of float32, shape (N, sum of the dimensions)
+        Of unit length; the cosine of two is the weighted mean of their cosines in each space.
+    """
+    shares = np.sqrt(np.asarray(weights, np.float64) / np.sum(weights))
+    scaled = []
+    for block, share in zip(blocks, shares, strict=True):
+        wide = block.astype(np.float64)
+        scaled.append(share * wide / np.linalg.norm(wide, axis=1, keepdims=True))
+    return np.concatenate(scaled, axis=1).astype(np.float32)

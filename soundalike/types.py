@@ -161,8 +161,11 @@ class Neighbour:
         Cosine of the item's vector and the query's, in [-1, 1].
     metadata : dict
         The item's metadata.
+    rank_score : float, optional
+        What results fall by, where that is not the score.
     """
 
     id: str
     score: float
     metadata: dict[str, Any] = field(default_factory=dict)
+    rank_score: float | None = None

@@ -24,7 +24,12 @@ TABLE = {
     "engines": (BASE, {"numpy", "annoy", "faiss"}, set()),
     "catalogue": (BASE | {"engines"}, {"numpy"}, {"psycopg"}),
     "synthesis": (BASE, {"numpy", "scipy"}, set()),
-    "datasets": (BASE | {"synthesis", "pooling"}, {"numpy"}, {"pyarrow"}),
+    "datasets": (BASE | {"synthesis", "pooling"}, {"numpy"}, {"pyarrow", "google_crc32c"}),
+    "evaluation": (
+        BASE | {"datasets", "catalogue", "engines", "pooling"},
+        {"numpy"},
+        {"scipy"},
+    ),
     "pictures": (BASE | {"audio"}, {"numpy"}, {"matplotlib"}),
     "client": (BASE, {"numpy", "httpx"}, set()),
     "cli": ({"soundalike"}, set(), {"tqdm", "uvicorn", "numpy"}),

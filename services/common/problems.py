@@ -35,6 +35,7 @@ STATUS: dict[str, tuple[int, str]] = {
     "bad_rate": (422, "A sample rate out of range"),
     "too_short": (422, "Too short"),
     "silent": (422, "Silence"),
+    "bad_record": (422, "A damaged record"),
     "bad_vector": (422, "A vector that cannot be used"),
     "overloaded": (429, "No room in the queue"),
     "internal": (500, "A fault of the service"),

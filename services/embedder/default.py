@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from services.embedder.settings import EmbedderSettings
-from soundalike import embedders
-from soundalike.embedders.choice import AUTO
 from soundalike.errors import SoundalikeError
 from soundalike.extract.extractor import Extractor
 from soundalike.extract.loading import Extractors
@@ -41,8 +39,7 @@ class DefaultEmbedder:
 
     def __init__(self, settings: EmbedderSettings, extractors: Extractors) -> None:
         self.wanted = settings.model
-        if self.wanted != AUTO:
-            embedders.create(self.wanted)
+        extractors.check(self.wanted)
         self._record = settings.data_dir / RECORD
         self._extractors = extractors
 
@@ -57,7 +54,7 @@ class DefaultEmbedder:
         wait([begun], MOMENT_S)
         if not begun.done() or begun.exception():
             return self.wanted
-        return begun.result().embedder.name
+        return begun.result().name
 
     def ready(self) -> tuple[bool, Mapping[str, Any]]:
         """Tell whether it can answer, for the probes."""
@@ -68,7 +65,7 @@ class DefaultEmbedder:
         fault = begun.exception()
         if isinstance(fault, SoundalikeError):
             return False, {"model": self.wanted, "reason": fault.detail, "code": fault.code}
-        return True, {"model": begun.result().embedder.name}
+        return True, {"model": begun.result().name}
 
     def _loaded(self, begun: Future[Extractor]) -> None:
         fault = begun.exception()
@@ -77,7 +74,7 @@ class DefaultEmbedder:
             return
         extractor = begun.result()
         try:
-            remember(self._record, extractor.embedder.name, str(extractor.space()))
+            remember(self._record, extractor.name, str(extractor.space()))
         except OSError as error:
             log.warning("'%s' cannot be written: %s", self._record, error)
 

@@ -30,7 +30,7 @@ curl {base}models
 def _wish(
     pooling: Annotated[
         str | None,
-        Query(description="mean, meanstd, max, flatten10, none, or the embedder's own by default"),
+        Query(description="such as mean, or none for frames; the embedder's own by default"),
     ] = None,
     normalize: Annotated[bool, Query(description="scale the vector to unit length")] = True,
     window_vectors: Annotated[bool, Query(description="give each window's vector too")] = False,

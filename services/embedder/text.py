@@ -48,7 +48,7 @@ def make_router(settings: EmbedderSettings, extractors: Extractors) -> APIRouter
         vectors = extractor.embed_texts(wanted.texts, phrasings=wanted.phrasings)
         return Json(
             {
-                "model": extractor.embedder.name,
+                "model": extractor.name,
                 "space": str(extractor.space()),
                 "dim": vectors.shape[1],
                 "vectors": vectors,

@@ -13,7 +13,7 @@ from services.common.settings import load
 from services.recommender import collections, routes
 from services.recommender.settings import RecommenderSettings
 from soundalike.catalogue import LocalCatalogue
-from soundalike.catalogue.checks import MAX_DIM, MAX_ID_LENGTH, MAX_K, MAX_PAGE
+from soundalike.catalogue.checks import MAX_COMPARED, MAX_DIM, MAX_ID_LENGTH, MAX_K, MAX_PAGE
 from soundalike.client import EmbedderClient
 
 DESCRIPTION = (
@@ -68,6 +68,7 @@ def create_app(settings: RecommenderSettings | None = None) -> FastAPI:
             "max_dim": MAX_DIM,
             "max_id_length": MAX_ID_LENGTH,
             "max_page": MAX_PAGE,
+            "max_compared": MAX_COMPARED,
         },
         lifespan=lifespan,
     )

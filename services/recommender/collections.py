@@ -14,9 +14,11 @@ from services.common.wire import Json, encode, parse
 from services.recommender import schemas
 from soundalike.catalogue import Catalogue
 from soundalike.errors import BadRequest, BadVector, SoundalikeError, UnknownCollection, UnknownItem
+from soundalike.pictures import heatmap
 from soundalike.types import Item
 
 CREATED, NO_CONTENT = 201, 204
+SVG = "image/svg+xml"
 
 router = APIRouter(tags=["collections"])
 
@@ -77,6 +79,41 @@ def drop_collection(name: str, catalogue: Kept) -> Response:
 def rebuild_collection(name: str, catalogue: Kept) -> Json:
     """Rebuild; the index there is serves meanwhile."""
     return Json(schemas.described(catalogue.rebuild(name)))
+
+
+@router.put(
+    "/collections/{name}/transform",
+    summary="Rank by another transform from now on; answers when it serves",
+    responses={200: {"model": schemas.Collection}},
+    openapi_extra=json_body(schemas.TransformIn),
+)
+async def set_transform(request: Request, name: str, catalogue: Kept) -> Json:
+    """Fit it on all items; the old order serves meanwhile."""
+    wanted = parse(schemas.TransformIn, await request.body())
+    return Json(
+        schemas.described(await run_in_threadpool(catalogue.set_transform, name, wanted.transform))
+    )
+
+
+@router.get(
+    "/collections/{name}/similarity",
+    summary="The cosine of every two of some items, as a matrix or as a picture",
+    responses={200: {"content": {SVG: {}}}},
+)
+def compare_items(
+    request: Request,
+    name: str,
+    catalogue: Kept,
+    ids: Annotated[
+        list[str], Query(description="joined by commas; or a parameter each, which may hold commas")
+    ],
+) -> Response:
+    """Answer `ids` and `similarity`; with `Accept: image/svg+xml` a heatmap."""
+    wanted = ids[0].split(",") if len(ids) == 1 else ids
+    matrix = catalogue.similarity(name, wanted)
+    if SVG in request.headers.get("accept", ""):
+        return Response(heatmap.svg(matrix, wanted), media_type=SVG)
+    return Json({"collection": name, "ids": wanted, "similarity": matrix})
 
 
 @router.get("/aliases", summary="Every alias, with the collection it points at")

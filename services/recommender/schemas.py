@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from services.common.wire import Body, encode
 from soundalike.catalogue.base import Answer, CollectionInfo, Query
 from soundalike.errors import BadRequest
-from soundalike.types import Item
+from soundalike.types import Item, Neighbour
 
 NDJSON = "application/x-ndjson"
 DEFAULT_COLLECTION = "default"
@@ -37,6 +37,13 @@ class CollectionFacts(Body):
     engine: str | None = Field(None, description="exact or annoy")
     model: str | None = Field(None, description="embedder to ask for vectors of sounds")
     pooling: str | None = Field(None, description="pooling to ask that embedder for")
+    transform: str | None = Field(None, description="what is done to vectors, such as centre")
+
+
+class TransformIn(Body):
+    """What is to be done to vectors before they are compared; nothing where null."""
+
+    transform: str | None
 
 
 class AliasIn(Body):
@@ -144,6 +151,13 @@ class WordsIn(Body):
     exact: bool = Field(False, description="compare with every item")
 
 
+class FittedOn(BaseModel):
+    """What a transform was fitted on."""
+
+    items: int
+    sequence: int = Field(description="the last write before it was fitted")
+
+
 class Collection(BaseModel):
     """What a collection is and holds."""
 
@@ -160,6 +174,8 @@ class Collection(BaseModel):
     exact: bool = Field(description="true while every item is compared")
     recall: float = Field(description="share of the true neighbours found, as measured")
     aliases: list[str] = Field(description="other names that point at it")
+    transform: str | None = Field(description="what is done to vectors before they are compared")
+    fitted: FittedOn | None = Field(description="null while there are too few items to fit it on")
 
 
 class Result(BaseModel):
@@ -168,6 +184,7 @@ class Result(BaseModel):
     id: str
     score: float = Field(description="cosine")
     metadata: dict[str, Any]
+    rank_score: float | None = Field(None, description="there where results fall by it")
 
 
 class Recommendation(BaseModel):
@@ -175,7 +192,7 @@ class Recommendation(BaseModel):
 
     collection: str
     space: str
-    results: list[Result] = Field(description="by falling score, ties by id")
+    results: list[Result] = Field(description="by falling rank_score, or score; ties by id")
     exact: bool = Field(description="true where every item was compared")
     recall: float = Field(description="share of the true neighbours found, as measured")
     ms: dict[str, float]
@@ -189,10 +206,13 @@ def described(info: CollectionInfo) -> dict[str, Any]:
 
 def answered(answer: Answer) -> dict[str, Any]:
     """Lay out the neighbours of one query."""
-    results = [
-        {"id": one.id, "score": one.score, "metadata": one.metadata} for one in answer.neighbours
-    ]
+    results = [_result(one) for one in answer.neighbours]
     return {"results": results, "exact": answer.exact, "recall": answer.recall}
+
+
+def _result(one: Neighbour) -> dict[str, Any]:
+    laid_out = {"id": one.id, "score": one.score, "metadata": one.metadata}
+    return laid_out if one.rank_score is None else laid_out | {"rank_score": one.rank_score}
 
 
 def listed(item: Item, *, vector: bool) -> dict[str, Any]:

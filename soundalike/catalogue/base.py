@@ -9,12 +9,31 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 from soundalike.types import FloatArray, Item, Neighbour
 
 Query: TypeAlias = str | FloatArray
 """What neighbours are asked for: the id of an item, or a vector of shape (D,)."""
 
 DEFAULT_ENGINE = "annoy"
+
+
+@dataclass(frozen=True, slots=True)
+class FittedOn:
+    """What a collection's transform was fitted on.
+
+    Attributes
+    ----------
+    items : int
+        How many there were.
+    sequence : int
+        The last write before it was fitted.
+    """
+
+    items: int
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +66,11 @@ class CollectionInfo:
         Share of the true neighbours found, as measured; 1.0 where exact.
     aliases : tuple of str
         Other names that point at it.
+    transform : str or None
+        What is done to vectors before they are compared, see `transforms`.
+    fitted : FittedOn or None
+        None without a transform, and while there are too few items to fit it on:
+        then results fall by the cosine.
     """
 
     name: str
@@ -62,6 +86,8 @@ class CollectionInfo:
     exact: bool
     recall: float
     aliases: tuple[str, ...]
+    transform: str | None
+    fitted: FittedOn | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +99,8 @@ class Answer:
     space : str
         Of the collection that answered.
     neighbours : tuple of Neighbour
-        By falling score; those of equal score by id.
+        By falling rank score where they have one, else by falling score; those
+        that are equal by id.
     exact : bool
         True where every item was compared.
     recall : float
@@ -106,6 +133,7 @@ class Catalogue(ABC):
         engine: str | None = None,
         model: str | None = None,
         pooling: str | None = None,
+        transform: str | None = None,
     ) -> bool:
         """Create a collection, or make sure that it is there.
 
@@ -121,6 +149,8 @@ class Catalogue(ABC):
             Name of an engine; the catalogue's default where a new collection names none.
         model, pooling : str, optional
             What to ask the embedder service for, to get vectors of this space.
+        transform : str, optional
+            What to do to vectors before they are compared, see `transforms`.
 
         Returns
         -------
@@ -296,8 +326,49 @@ class Catalogue(ABC):
         """
 
     @abstractmethod
+    def similarity(self, name: str, ids: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Compare items with one another.
+
+        Parameters
+        ----------
+        name : str
+            The collection.
+        ids : sequence of str
+            Of its items, 1 to 500.
+
+        Returns
+        -------
+        ndarray of float64, shape (len(ids), len(ids))
+            Cosines of the stored vectors, to seven decimals.
+
+        Raises
+        ------
+        UnknownItem
+            There is no item of an id.
+        BadRequest
+            Too many ids, or none.
+        """
+
+    @abstractmethod
+    def set_transform(self, name: str, transform: str | None) -> CollectionInfo:
+        """Rank by another transform from now on, in one step; returns when it serves.
+
+        Parameters
+        ----------
+        name : str
+            The collection.
+        transform : str or None
+            See `transforms`; it is fitted on all items.
+
+        Raises
+        ------
+        BadRequest
+            There is no such transform.
+        """
+
+    @abstractmethod
     def rebuild(self, name: str) -> CollectionInfo:
-        """Build the engine's index anew from all items; returns when it serves."""
+        """Fit and index all items anew; returns when that serves."""
 
     @abstractmethod
     def close(self) -> None:

@@ -20,6 +20,7 @@ MAX_FACT_LENGTH = 200
 MAX_DIM = 65_536
 MAX_K = 1000
 MAX_PAGE = 1000
+MAX_COMPARED = 500
 
 
 def collection_name(name: str) -> None:

@@ -4,57 +4,37 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from soundalike import engines
-from soundalike.catalogue import checks, query
-from soundalike.catalogue.base import DEFAULT_ENGINE, Answer, Catalogue, CollectionInfo, Query
+from soundalike.catalogue import checks, query, transforms
+from soundalike.catalogue.base import (
+    DEFAULT_ENGINE,
+    Answer,
+    Catalogue,
+    CollectionInfo,
+    FittedOn,
+    Query,
+)
+from soundalike.catalogue.names import Live, Names, aside_name
+from soundalike.catalogue.rows import Base
 from soundalike.catalogue.snapshot import EXACT_BELOW, Index, Snapshot
-from soundalike.catalogue.store import Record, Row, Store, Written, to_bytes
+from soundalike.catalogue.statements import Record, Row, Written
+from soundalike.catalogue.store import Store, to_bytes
+from soundalike.catalogue.transforms import Fitted
 from soundalike.errors import BadRequest, CollectionExists, UnknownCollection, UnknownItem
 from soundalike.types import FloatArray, Item, Neighbour
 
 log = logging.getLogger(__name__)
-
-UNFIT_FOR_NAME = re.compile(r"[^A-Za-z0-9._-]")
-MAX_NAME = 64
-KEPT_OF_NAME = 32
-
-
-@dataclass(frozen=True, slots=True)
-class _Live:
-    """A collection in use: what it is, where it is searched, and whether that is being rebuilt."""
-
-    record: Record
-    index: Index
-    rebuilding: threading.Lock = field(default_factory=threading.Lock)
-
-
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """Every collection by its name, and the names that point at one; replaced, never changed."""
-
-    live: dict[str, _Live]
-    aliases: dict[str, str]
-
-    def find(self, name: str) -> _Live | None:
-        return self.live.get(self.aliases.get(name, name))
-
-    def renamed(self, name: str, record: Record) -> _Names:
-        """Give a collection another name; what points at it follows."""
-        live = {one: held for one, held in self.live.items() if one != name}
-        live[record.name] = replace(self.live[name], record=record)
-        aliases = {a: record.name if to == name else to for a, to in self.aliases.items()}
-        return _Names(live, aliases)
 
 
 class LocalCatalogue(Catalogue):
@@ -84,11 +64,11 @@ class LocalCatalogue(Catalogue):
         self._store = Store(directory)
         try:
             live = {
-                record.name: _Live(record, self._load(record, sequence))
+                record.name: Live(record, self._load(record, sequence))
                 for record, sequence in self._store.records()
             }
             # only the store's writer replaces this, after each commit and in its order
-            self._names = _Names(live, self._store.aliases())
+            self._names = Names(live, self._store.aliases())
         except BaseException:
             self._store.close()
             raise
@@ -104,6 +84,7 @@ class LocalCatalogue(Catalogue):
         engine: str | None = None,
         model: str | None = None,
         pooling: str | None = None,
+        transform: str | None = None,
     ) -> bool:
         """Create a collection, or make sure that it is there; see `Catalogue.create`."""
         checks.collection_name(name)
@@ -111,11 +92,15 @@ class LocalCatalogue(Catalogue):
             checks.fact(label, text)
         checks.in_range("dim", dim, checks.MAX_DIM)
         engines.load(engine or self._default_engine)
+        if transform is not None:
+            transforms.parse(transform)
         self._store.check_open()
-        given = {"space": space, "dim": dim, "engine": engine, "model": model, "pooling": pooling}
+        given = {"space": space, "dim": dim, "engine": engine, "model": model}
+        given |= {"pooling": pooling, "transform": transform}
         if self._names.find(name) is None and self._create_new(name, given):
             return True
-        _agree(self._find(name).record, given)
+        there = self._find(name)
+        _agree(replace(there.record, transform=there.index.snapshot.base.transform), given)
         return False
 
     def describe(self, name: str) -> CollectionInfo:
@@ -144,7 +129,7 @@ class LocalCatalogue(Catalogue):
         target, bearer = self._find(name).record, self._names.live.get(alias)
         if target.name == alias:
             raise BadRequest(f"{alias!r} is the name of that collection itself.")
-        aside = None if bearer is None else replace(bearer.record, name=_aside(bearer.record))
+        aside = None if bearer is None else replace(bearer.record, name=aside_name(bearer.record))
 
         def publish(_: None) -> None:
             renamed = self._names if aside is None else self._names.renamed(alias, aside)
@@ -238,20 +223,36 @@ class LocalCatalogue(Catalogue):
         without = [one if isinstance(one, str) else None for one in queries]
         snapshot = live.index.snapshot
         found = query.search(snapshot, units, k, without=without, exact=exact)
-        return [_answer(live.record.space, hits, snapshot.engine.recall) for hits in found]
+        return [_answer(live.record.space, hits, snapshot.base.engine.recall) for hits in found]
+
+    def similarity(self, name: str, ids: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Compare items with one another; see `Catalogue.similarity`."""
+        live = self._find(name)
+        checks.in_range("The number of ids", len(ids), checks.MAX_COMPARED)
+        vectors = [self._query_vector(live.record, one, one) for one in ids]
+        return query.similarity(query.unit(vectors))
 
     def rebuild(self, name: str) -> CollectionInfo:
         """Build the index anew; see `Catalogue.rebuild`."""
         live = self._find(name)
-        with live.rebuilding, self._one_build:
-            live.index.rebuild()
+        with live.rebuilding:
+            self._rebuild(live, live.index.snapshot.base.transform)
+        return self._describe(live.record, live.index.snapshot)
+
+    def set_transform(self, name: str, transform: str | None) -> CollectionInfo:
+        """Rank by another transform from now on; see `Catalogue.set_transform`."""
+        live = self._find(name)
+        if transform is not None:
+            transforms.parse(transform)
+        with live.rebuilding:
+            self._rebuild(live, transform)
         return self._describe(live.record, live.index.snapshot)
 
     def close(self) -> None:
         """Wait for the writes under way and close the files; see `Catalogue.close`."""
         self._store.close()
 
-    def _find(self, name: str) -> _Live:
+    def _find(self, name: str) -> Live:
         self._store.check_open()
         live = self._names.find(name)
         if live is None:
@@ -271,17 +272,18 @@ class LocalCatalogue(Catalogue):
         return True
 
     def _open_new(self, record: Record) -> None:
-        live = _Live(record, self._index(record))
+        live = Live(record, self._index(record))
         self._names = replace(self._names, live=self._names.live | {record.name: live})
 
     def _forget(self, name: str) -> None:
         live = {one: held for one, held in self._names.live.items() if one != name}
         aliases = {one: held for one, held in self._names.aliases.items() if held != name}
-        self._names = _Names(live, aliases)
+        self._names = Names(live, aliases)
 
     def _describe(self, record: Record, snapshot: Snapshot) -> CollectionInfo:
         aliases = sorted(one for one, name in self._names.aliases.items() if name == record.name)
-        indexed = 0 if snapshot.engine.exact else len(snapshot.base)
+        base = snapshot.base
+        on = FittedOn(base.fitted.count, base.fitted_at) if base.fitted else None
         return CollectionInfo(
             name=record.name,
             space=record.space,
@@ -292,14 +294,16 @@ class LocalCatalogue(Catalogue):
             created=datetime.fromtimestamp(record.created, UTC),
             sequence=snapshot.sequence,
             count=snapshot.live,
-            indexed=indexed,
+            indexed=0 if base.engine.exact else len(base.vectors),
             exact=snapshot.exact,
-            recall=1.0 if snapshot.exact else snapshot.engine.recall,
+            recall=1.0 if snapshot.exact else base.engine.recall,
             aliases=tuple(aliases),
+            transform=base.transform,
+            fitted=on,
         )
 
     def _index(self, record: Record) -> Index:
-        return Index(record.engine, self._exact_below, record.dim)
+        return Index(record.engine, self._exact_below, record.dim, record.transform)
 
     def _load(self, record: Record, sequence: int) -> Index:
         ids: list[str] = []
@@ -309,8 +313,16 @@ class LocalCatalogue(Catalogue):
             ids += keys
             metadata += texts
             matrices.append(query.unit(vectors).astype(np.float32))
+        learned = self._store.learned(record.id)
         index = self._index(record)
-        index.load(ids, metadata, np.concatenate(matrices), sequence=sequence)
+        index.load(
+            ids,
+            metadata,
+            np.concatenate(matrices),
+            sequence=sequence,
+            transform=record.transform,
+            fitted=learned and (Fitted.from_bytes(learned[0]), learned[1]),
+        )
         return index
 
     def _item(self, record: Record, item_id: str) -> Item:
@@ -329,18 +341,30 @@ class LocalCatalogue(Catalogue):
             return self._item(record, one).vector
         return checks.vector(label, one, record.dim)
 
-    def _rebuild_if_due(self, live: _Live) -> None:
+    def _rebuild(self, live: Live, transform: str | None, *, refit: bool = True) -> None:
+        """Serve from a new base, once what its transform learned is on disk."""
+        with self._one_build:
+            made = live.index.rebuild(transform, refit=refit)
+            if made.changed:
+                self._keep_transform(live, made.base)
+            live.index.take(made)
+
+    def _keep_transform(self, live: Live, base: Base) -> None:
+        learned = None if base.fitted is None else (base.fitted.to_bytes(), base.fitted_at)
+        self._store.set_transform(live.record.id, base.transform, learned)
+
+    def _rebuild_if_due(self, live: Live) -> None:
         if live.index.due and live.rebuilding.acquire(blocking=False):
             thread = threading.Thread(
                 target=self._rebuild_while_due, args=(live,), name="catalogue-rebuild", daemon=True
             )
             thread.start()
 
-    def _rebuild_while_due(self, live: _Live) -> None:
+    def _rebuild_while_due(self, live: Live) -> None:
         try:
             while live.index.due:
-                with self._one_build:
-                    live.index.rebuild()
+                transform = live.index.snapshot.base.transform
+                self._rebuild(live, transform, refit=live.index.outdated)
         except Exception:
             log.exception("no new index for %r; the old one goes on serving", live.record.name)
         finally:
@@ -372,14 +396,10 @@ def _agree(there: Record, given: dict[str, Any]) -> None:
             )
 
 
-def _aside(record: Record) -> str:
-    """Name a collection that has to give up its name after what tells it from its successor."""
-    return f"{record.name[:KEPT_OF_NAME]}.{UNFIT_FOR_NAME.sub('.', record.space)}"[:MAX_NAME]
-
-
 def _answer(space: str, hits: query.Hits, recall: float) -> Answer:
+    ranks: Sequence[float | None] = hits.ranks or [None] * len(hits.ids)
     neighbours = tuple(
-        Neighbour(one, score, json.loads(text))
-        for one, score, text in zip(hits.ids, hits.scores, hits.metadata, strict=True)
+        Neighbour(one, score, json.loads(text), rank)
+        for one, score, text, rank in zip(hits.ids, hits.scores, hits.metadata, ranks, strict=True)
     )
     return Answer(space, neighbours, hits.exact, 1.0 if hits.exact else recall)

@@ -5,6 +5,7 @@
     collections   id, name, its facts, and the sequence of its last write
     items         id, collection, key, vector, metadata, hash, sequence
     aliases       name, collection
+    fitted        collection, what its transform learned, and after which write
 
 An item's `key` is the id its owner gave it, `id` a small number of our own.
 Vectors are float32, little-endian, as they were given; `hash` is a digest of
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from soundalike.errors import CatalogueError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PAGE_BYTES = 16_384  # a vector of 512 numbers wastes 42 % of a 4 KB page and 14 % of this
 BUSY_S = 10.0
 
@@ -33,7 +34,8 @@ CREATE TABLE collections (
     model TEXT,
     pooling TEXT,
     created REAL NOT NULL,
-    sequence INTEGER NOT NULL DEFAULT 0
+    sequence INTEGER NOT NULL DEFAULT 0,
+    transform TEXT
 );
 CREATE TABLE items (
     id INTEGER PRIMARY KEY,
@@ -45,11 +47,27 @@ CREATE TABLE items (
     sequence INTEGER NOT NULL,
     UNIQUE (collection, key)
 );
-CREATE TABLE aliases (
+"""
+
+# what version 2 added beside a column; its parameters are large and have a table to themselves,
+# since SQLite writes a whole row again where one column of it changes
+ADDED = """
+CREATE TABLE IF NOT EXISTS aliases (
     name TEXT PRIMARY KEY,
     collection INTEGER NOT NULL REFERENCES collections (id) ON DELETE CASCADE
 );
+CREATE TABLE fitted (
+    collection INTEGER PRIMARY KEY REFERENCES collections (id) ON DELETE CASCADE,
+    parameters BLOB NOT NULL,
+    sequence INTEGER NOT NULL
+);
 """
+
+# from which version: what makes the tables of the newest
+MIGRATIONS = {
+    0: SCHEMA + ADDED,
+    1: "ALTER TABLE collections ADD COLUMN transform TEXT;" + ADDED,
+}
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -62,7 +80,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
-    """Open the file so that a commit is on disk when it returns; make the tables of a new one.
+    """Open the file so that a commit is on disk when it returns, and give it today's tables.
 
     Raises
     ------
@@ -93,5 +111,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    if version == 0:
-        connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    if version in MIGRATIONS:
+        connection.executescript(
+            f"BEGIN; {MIGRATIONS[version]} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        )

@@ -6,6 +6,9 @@ the current snapshot, one reference, and needs no lock. A write makes the next
 snapshot cheaply: the tail grows in a buffer that all snapshots share, of which
 each sees its own length, and the marks are copied. When the tail is long or
 many rows are dead, everything that lives becomes a new base.
+
+Where the collection has a transform, rows are searched in the places to which
+it moves them; it is fitted anew with the base.
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from soundalike import engines
+from soundalike.catalogue import transforms
+from soundalike.catalogue.rows import Base, Buffer, gather
+from soundalike.catalogue.transforms import Fitted
 from soundalike.engines.base import Engine, Rows
 from soundalike.types import FloatArray
 
@@ -26,7 +32,8 @@ SHORT_TAIL_ROWS = 2_000
 TAIL_SHARE = 0.05
 FEW_DEAD_ROWS = 100
 DEAD_SHARE = 0.10
-LEAST_CAPACITY = 64
+LEAST_TO_FIT = 50  # of fewer items a mean says little
+OUTGROWN = 2  # times as many items as a transform was fitted on
 
 Marks = npt.NDArray[np.bool_]
 
@@ -42,12 +49,12 @@ class Snapshot:
         snapshots that came after.
     metadata : list of str
         The metadata of each row, as JSON, in a list like `ids`.
-    base : ndarray of float32, shape (B, D)
-        Rows of unit length, by rising id.
-    engine : Engine
-        Over the base.
+    base : Base
+        The first rows.
     tail : ndarray of float32, shape (T, D)
         Rows of unit length that came after the base.
+    tail_places : ndarray of float32, shape (T, S)
+        Where they are looked for.
     dead : ndarray of bool, shape (B + T,)
         Rows that were replaced or deleted.
     live : int
@@ -60,9 +67,9 @@ class Snapshot:
 
     ids: list[str]
     metadata: list[str]
-    base: FloatArray
-    engine: Engine
+    base: Base
     tail: FloatArray
+    tail_places: FloatArray
     dead: Marks
     live: int
     exact: bool
@@ -70,11 +77,35 @@ class Snapshot:
 
     def vectors(self, rows: Rows) -> FloatArray:
         """Gather rows of base and tail; shape (len(rows), D)."""
-        in_base = rows < len(self.base)
-        gathered = np.empty((len(rows), self.base.shape[1]), dtype=np.float32)
-        gathered[in_base] = self.base[rows[in_base]]
-        gathered[~in_base] = self.tail[rows[~in_base] - len(self.base)]
-        return gathered
+        return gather(self.base.vectors, self.tail, rows)
+
+    def places(self, rows: Rows) -> FloatArray:
+        """Gather where rows of base and tail are looked for; shape (len(rows), S)."""
+        return gather(self.base.places, self.tail_places, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A base that may take the place of another.
+
+    Attributes
+    ----------
+    base : Base
+    old : Snapshot
+        What it was made from.
+    rows : list of int
+        Which rows of that it holds, in its own order.
+    """
+
+    base: Base
+    old: Snapshot
+    rows: list[int]
+
+    @property
+    def changed(self) -> bool:
+        """Whether the transform or what it learned is another."""
+        there = self.old.base
+        return (self.base.transform, self.base.fitted) != (there.transform, there.fitted)
 
 
 class Index:
@@ -88,14 +119,18 @@ class Index:
         With fewer live items every row is compared, whatever the engine.
     dim : int
         Length of each vector.
+    transform : str, optional
+        The name of the transform that is wanted.
     """
 
-    def __init__(self, engine: str, exact_below: int, dim: int) -> None:
+    def __init__(
+        self, engine: str, exact_below: int, dim: int, transform: str | None = None
+    ) -> None:
         self._wanted = engines.load(engine)
         self._exact_below = max(1, exact_below)
         self._lock = threading.Lock()
         nothing = np.empty((0, dim), dtype=np.float32)
-        self.load([], [], nothing, sequence=0)
+        self.load([], [], nothing, sequence=0, transform=transform)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -106,13 +141,28 @@ class Index:
     def due(self) -> bool:
         """Whether the base is so far behind that it should be rebuilt."""
         now = self._snapshot
+        unindexed = now.base.engine.exact and not self._engine_for(now.live).exact
+        return unindexed or self.outdated
+
+    @property
+    def outdated(self) -> bool:
+        """Whether much was written since the base, and what is fitted on it, were made."""
+        now = self._snapshot
         many_dead = len(now.dead) - now.live > max(FEW_DEAD_ROWS, DEAD_SHARE * len(now.dead))
-        long_tail = len(now.tail) > max(SHORT_TAIL_ROWS, TAIL_SHARE * len(now.base))
-        unindexed = now.engine.exact and not self._engine_for(now.live).exact
-        return many_dead or long_tail or unindexed
+        long_tail = len(now.tail) > max(SHORT_TAIL_ROWS, TAIL_SHARE * len(now.base.vectors))
+        fitted_on = now.base.fitted.count if now.base.fitted else 0
+        outgrown = now.live >= max(LEAST_TO_FIT, OUTGROWN * fitted_on)
+        return many_dead or long_tail or (now.base.transform is not None and outgrown)
 
     def load(
-        self, ids: list[str], metadata: list[str], vectors: FloatArray, *, sequence: int
+        self,
+        ids: list[str],
+        metadata: list[str],
+        vectors: FloatArray,
+        *,
+        sequence: int,
+        transform: str | None = None,
+        fitted: tuple[Fitted, int] | None = None,
     ) -> None:
         """Take what is stored, in place of all there is.
 
@@ -126,9 +176,21 @@ class Index:
             Of unit length.
         sequence : int
             The write these show.
+        transform : str, optional
+            The name of the transform that is wanted.
+        fitted : Fitted and int, optional
+            The transform, and the write after which it was fitted.
         """
+        learned, fitted_at = fitted or (None, 0)
+        base = Base.build(
+            vectors,
+            engines.load("exact"),
+            transform=transform,
+            fitted=learned,
+            fitted_at=fitted_at,
+        )
         with self._lock:
-            self._take_base(ids, metadata, vectors, engines.load("exact").build(vectors))
+            self._take_base(ids, metadata, base)
             self._publish(np.zeros(len(ids), dtype=bool), sequence)
 
     def put(
@@ -152,29 +214,49 @@ class Index:
             dead[[self._row_of.pop(one) for one in ids]] = True
             self._publish(dead, sequence)
 
-    def rebuild(self) -> None:
-        """Make everything that lives the new base; the old one serves until then.
+    def rebuild(self, transform: str | None, *, refit: bool = True) -> Rebuilt:
+        """Make a new base of everything that lives; the old one serves until `take`.
 
         Writes go on meanwhile. The caller sees to it that only one rebuild
         runs at a time.
+
+        Parameters
+        ----------
+        transform : str or None
+            The name of the transform that is wanted.
+        refit : bool
+            Fit it anew, even where it is the one there is.
         """
         old = self._snapshot
         rows = np.flatnonzero(~old.dead).tolist()
         rows.sort(key=old.ids.__getitem__)
-        kept = np.array(rows, dtype=np.int64)
-        ids = [old.ids[row] for row in rows]
-        vectors = old.vectors(kept)
-        engine = self._engine_for(len(ids)).build(vectors)
+        vectors = old.vectors(np.array(rows, dtype=np.int64))
+        fitted, fitted_at = old.base.fitted, old.base.fitted_at
+        if refit or transform != old.base.transform:
+            fitted, fitted_at = _fit(transform, vectors), old.sequence
+        base = Base.build(
+            vectors,
+            self._engine_for(len(rows)),
+            transform=transform,
+            fitted=fitted,
+            fitted_at=fitted_at,
+        )
+        return Rebuilt(base, old, rows)
+
+    def take(self, rebuilt: Rebuilt) -> None:
+        """Serve from a new base, and what was written since it was begun."""
+        kept = np.array(rebuilt.rows, dtype=np.int64)
+        ids = [rebuilt.old.ids[row] for row in rebuilt.rows]
         with self._lock:
-            dead, fresh = self._since(old, kept)
+            dead, fresh = self._since(rebuilt.old, kept)
             added = (
                 [self._ids[row] for row in fresh.tolist()],
                 [self._metadata[row] for row in fresh.tolist()],
                 self._snapshot.vectors(fresh),
             )
-            # not gathered before: it may have changed while the engine was built
-            metadata = [self._metadata[row] for row in rows]
-            self._take_base(ids, metadata, vectors, engine)
+            # not gathered before: it may have changed while the base was made
+            metadata = [self._metadata[row] for row in rebuilt.rows]
+            self._take_base(ids, metadata, rebuilt.base)
             for row in np.flatnonzero(dead).tolist():
                 del self._row_of[ids[row]]
             dead = self._append(dead, *added)
@@ -188,23 +270,22 @@ class Index:
         now, size = self._snapshot.dead, len(old.dead)
         return now[kept], size + np.flatnonzero(~now[size:])
 
-    def _take_base(
-        self, ids: list[str], metadata: list[str], vectors: FloatArray, engine: Engine
-    ) -> None:
+    def _take_base(self, ids: list[str], metadata: list[str], base: Base) -> None:
         self._ids = ids
         self._metadata = metadata
-        self._base = vectors
-        self._engine = engine
-        self._buffer = np.empty((0, vectors.shape[1]), dtype=np.float32)
+        self._base = base
+        self._tail = Buffer(base.vectors.shape[1])
+        self._tail_places = self._tail if base.fitted is None else Buffer(base.places.shape[1])
         self._row_of = {one: row for row, one in enumerate(ids)}
 
     def _append(
         self, dead: Marks, ids: Sequence[str], metadata: Sequence[str], vectors: FloatArray
     ) -> Marks:
         """Write rows behind those that snapshots can see; returns the marks for all."""
-        used = len(dead) - len(self._base)
-        self._reserve(used, used + len(ids))
-        self._buffer[used : used + len(ids)] = vectors
+        used = len(dead) - len(self._base.vectors)
+        self._tail.write(used, vectors)
+        if self._tail_places is not self._tail:
+            self._tail_places.write(used, self._base.place(vectors))
         self._ids.extend(ids)
         self._metadata.extend(metadata)
         extended = np.concatenate([dead, np.zeros(len(ids), dtype=bool)])
@@ -215,25 +296,23 @@ class Index:
             self._row_of[one] = row
         return extended
 
-    def _reserve(self, used: int, needed: int) -> None:
-        """Make room in the buffer, in a new one where it is full: snapshots keep the old one."""
-        if needed <= len(self._buffer):
-            return
-        capacity = max(needed, 2 * len(self._buffer), LEAST_CAPACITY)
-        larger = np.empty((capacity, self._buffer.shape[1]), dtype=np.float32)
-        larger[:used] = self._buffer[:used]
-        self._buffer = larger
-
     def _publish(self, dead: Marks, sequence: int) -> None:
         live = len(dead) - int(np.count_nonzero(dead))
+        in_tail = len(dead) - len(self._base.vectors)
         self._snapshot = Snapshot(
             ids=self._ids,
             metadata=self._metadata,
             base=self._base,
-            engine=self._engine,
-            tail=self._buffer[: len(dead) - len(self._base)],
+            tail=self._tail.rows[:in_tail],
+            tail_places=self._tail_places.rows[:in_tail],
             dead=dead,
             live=live,
-            exact=self._engine.exact or live < self._exact_below,
+            exact=self._base.engine.exact or live < self._exact_below,
             sequence=sequence,
         )
+
+
+def _fit(transform: str | None, vectors: FloatArray) -> Fitted | None:
+    if transform is None or len(vectors) < LEAST_TO_FIT:
+        return None
+    return transforms.fit(transform, vectors)

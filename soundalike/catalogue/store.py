@@ -3,65 +3,24 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import queue
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from soundalike.catalogue import statements
 from soundalike.catalogue.schema import connect, open_for_writing
+from soundalike.catalogue.statements import Record, Row, Written
 from soundalike.catalogue.writer import Writer
-from soundalike.errors import CatalogueError, CollectionExists, UnknownCollection
+from soundalike.errors import CatalogueError
 from soundalike.types import FloatArray, Item
 
 VECTOR_TYPE = np.dtype("<f4")
-HASH_BYTES = 16
 ROWS_AT_ONCE = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A row of the table of collections; see `CollectionInfo`. `created` is in Unix seconds."""
-
-    id: int
-    name: str
-    space: str
-    dim: int
-    engine: str
-    model: str | None
-    pooling: str | None
-    created: float
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An item as it is written: its key, vector bytes and metadata as JSON."""
-
-    key: str
-    vector: bytes
-    metadata: str
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What an upsert or a deletion changed.
-
-    Attributes
-    ----------
-    changed : list of int
-        Positions, in what was asked, of the rows whose vectors are new, or
-        which were there to be deleted.
-    sequence : int
-        The collection's sequence afterwards.
-    """
-
-    changed: list[int]
-    sequence: int
 
 
 class Store:
@@ -117,7 +76,7 @@ class Store:
         """Write a new collection; the record is returned with the id it got."""
 
         def change(connection: sqlite3.Connection) -> Record:
-            return _insert_collection(connection, record)
+            return statements.insert_collection(connection, record)
 
         return self._writer.write(change, publish)
 
@@ -125,7 +84,7 @@ class Store:
         """Delete a collection and its items."""
 
         def change(connection: sqlite3.Connection) -> None:
-            _raise_sequence(connection, collection)
+            statements.raise_sequence(connection, collection)
             connection.execute("DELETE FROM collections WHERE id = ?", (collection,))
 
         self._writer.write(change, publish)
@@ -148,10 +107,10 @@ class Store:
         """
 
         def change(connection: sqlite3.Connection) -> None:
-            _check_free(connection, alias, but=aside)
+            statements.check_free(connection, alias, but=aside)
             if aside is not None:
-                _check_free(connection, aside.name)
-            _raise_sequence(connection, collection)
+                statements.check_free(connection, aside.name)
+            statements.raise_sequence(connection, collection)
             if aside is not None:
                 connection.execute(
                     "UPDATE collections SET name = ? WHERE id = ?", (aside.name, aside.id)
@@ -177,11 +136,11 @@ class Store:
         """Insert or replace items."""
 
         def change(connection: sqlite3.Connection) -> Written:
-            sequence = _raise_sequence(connection, collection)
+            sequence = statements.raise_sequence(connection, collection)
             changed = [
                 position
                 for position, row in enumerate(rows)
-                if _upsert_one(connection, collection, sequence, row)
+                if statements.upsert_one(connection, collection, sequence, row)
             ]
             return Written(changed, sequence)
 
@@ -193,21 +152,52 @@ class Store:
         """Delete items."""
 
         def change(connection: sqlite3.Connection) -> Written:
-            sequence = _raise_sequence(connection, collection)
+            sequence = statements.raise_sequence(connection, collection)
             changed = [
                 position
                 for position, key in enumerate(keys)
-                if _delete_one(connection, collection, key)
+                if statements.delete_one(connection, collection, key)
             ]
             return Written(changed, sequence)
 
         return self._writer.write(change, publish)
 
+    def set_transform(
+        self,
+        collection: int,
+        transform: str | None,
+        learned: tuple[bytes, int] | None,
+    ) -> None:
+        """Keep a collection's transform.
+
+        Parameters
+        ----------
+        collection : int
+            Where it was dropped meanwhile, nothing is kept.
+        transform : str or None
+            Its name.
+        learned : bytes and int, or None
+            Its parameters, and the write after which they were fitted.
+        """
+
+        def change(connection: sqlite3.Connection) -> None:
+            statements.set_transform(connection, collection, transform, learned)
+
+        self._writer.write(change, lambda _: None)
+
+    def learned(self, collection: int) -> tuple[bytes, int] | None:
+        """Read what a collection's transform learned; see `set_transform`."""
+        with self._reading() as connection:
+            found: tuple[bytes, int] | None = connection.execute(
+                "SELECT parameters, sequence FROM fitted WHERE collection = ?", (collection,)
+            ).fetchone()
+        return found
+
     def records(self) -> list[tuple[Record, int]]:
         """Read all collections, each with its sequence."""
         with self._reading() as connection:
             rows = connection.execute(
-                "SELECT id, name, space, dim, engine, model, pooling, created, sequence "
+                "SELECT id, name, space, dim, engine, model, pooling, created, transform, sequence "
                 "FROM collections ORDER BY name"
             ).fetchall()
         return [(Record(*row[:-1]), row[-1]) for row in rows]
@@ -291,68 +281,6 @@ def to_bytes(vector: FloatArray) -> bytes:
 def from_bytes(blob: bytes) -> FloatArray:
     """Read a vector as it was stored."""
     return np.frombuffer(blob, dtype=VECTOR_TYPE).astype(np.float32, copy=False)
-
-
-def _insert_collection(connection: sqlite3.Connection, record: Record) -> Record:
-    _check_free(connection, record.name)
-    pointing = connection.execute("SELECT 1 FROM aliases WHERE name = ?", (record.name,))
-    if pointing.fetchone():
-        raise CollectionExists(f"{record.name!r} is an alias already.")
-    (made,) = connection.execute(
-        "INSERT INTO collections (name, space, dim, engine, model, pooling, created) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
-        (
-            record.name,
-            record.space,
-            record.dim,
-            record.engine,
-            record.model,
-            record.pooling,
-            record.created,
-        ),
-    ).fetchone()
-    return replace(record, id=made)
-
-
-def _check_free(connection: sqlite3.Connection, name: str, *, but: Record | None = None) -> None:
-    """Refuse a name that a collection bears; that of one collection may be taken over."""
-    row = connection.execute("SELECT id FROM collections WHERE name = ?", (name,)).fetchone()
-    if row is not None and (but is None or row[0] != but.id):
-        raise CollectionExists(f"There is a collection named {name!r} already.")
-
-
-def _raise_sequence(connection: sqlite3.Connection, collection: int) -> int:
-    row = connection.execute(
-        "UPDATE collections SET sequence = sequence + 1 WHERE id = ? RETURNING sequence",
-        (collection,),
-    ).fetchone()
-    if row is None:
-        raise UnknownCollection("The collection was dropped meanwhile.")
-    sequence: int = row[0]
-    return sequence
-
-
-def _upsert_one(connection: sqlite3.Connection, collection: int, sequence: int, row: Row) -> bool:
-    """Write one item; true where its vector is not the one that was there."""
-    digest = hashlib.blake2b(row.vector, digest_size=HASH_BYTES).digest()
-    before = connection.execute(
-        "SELECT hash FROM items WHERE collection = ? AND key = ?", (collection, row.key)
-    ).fetchone()
-    connection.execute(
-        "INSERT INTO items (collection, key, vector, metadata, hash, sequence) "
-        "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (collection, key) DO UPDATE SET "
-        "vector = excluded.vector, metadata = excluded.metadata, hash = excluded.hash, "
-        "sequence = excluded.sequence",
-        (collection, row.key, row.vector, row.metadata, digest, sequence),
-    )
-    return before is None or bool(before[0] != digest)
-
-
-def _delete_one(connection: sqlite3.Connection, collection: int, key: str) -> bool:
-    cursor = connection.execute(
-        "DELETE FROM items WHERE collection = ? AND key = ?", (collection, key)
-    )
-    return cursor.rowcount > 0
 
 
 def _item(key: str, vector: bytes, metadata: str) -> Item:

@@ -16,9 +16,11 @@ DONE, SOME_FAILED, WRONG_USE = 0, 1, 2
 VERBS = {
     "serve": "start the embedder, the recommender, or both",
     "embed": "print the vectors of sounds",
-    "index": "put a folder of sounds into a collection",
+    "index": "put a folder of sounds, or AudioSet's records, into a collection",
     "pictures": "draw spectrograms and their like of every sound in a folder",
     "recommend": "find what sounds like a file or an item",
+    "similarity": "compare sounds with one another, and draw how alike they are",
+    "evaluate": "measure how often neighbours are right ones",
     "models": "list the embedders, fetch their weights, try them out",
     "demo": "fill an empty catalogue with sounds to try",
 }

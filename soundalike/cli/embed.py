@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="sounds")
     parser.add_argument("--model", default="auto", help="embedder, options after a colon (auto)")
-    parser.add_argument("--pooling", default=None, help="mean, meanstd, max, flatten10 or none")
+    parser.add_argument(
+        "--pooling", default=None, help="mean, meanstd, max, percentiles, flatten10 or none"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line, whole")
 
 

@@ -1,4 +1,4 @@
-"""`soundalike index FOLDER`: a folder of sounds into a collection."""
+"""`soundalike index SOURCE`: a folder of sounds, or a file of records, into a collection."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from soundalike.errors import (
 )
 
 if TYPE_CHECKING:
-    from soundalike.client import Client, Embedding
+    from soundalike.client import Client, Embedding, RecommenderClient
     from soundalike.types import Item
 
 ITEMS_AT_ONCE = 100
+RECORDS = ".tfrecord"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,35 +53,59 @@ class Report:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("source", nargs="?", type=Path, metavar="FOLDER", help="sounds below it")
+    what.add_argument(
+        "source",
+        nargs="?",
+        type=Path,
+        metavar="SOURCE",
+        help="a folder, for the sounds below it, or AudioSet's features in a .tfrecord file",
+    )
     what.add_argument(
         "--reembed",
         action="store_true",
         help="embed the collection's own sources again, and go over to the result in one step",
     )
     parser.add_argument("--model", default=None, help="embedder of what is new")
+    parser.add_argument(
+        "--pooling", default=None, help="mean, meanstd, max, percentiles or flatten10"
+    )
     parser.add_argument("--prefix", default="", help="put before every id, to keep folders apart")
     parser.add_argument(
         "--partly", action="store_true", help="with --reembed: go over though some sounds failed"
     )
     parser.add_argument("--json", action="store_true", help="the report as JSON")
+    parser.add_argument(
+        "--labels", type=Path, metavar="CSV", help="with records: what AudioSet's labels are called"
+    )
+    parser.add_argument(
+        "--only-label",
+        type=int,
+        metavar="NUMBER",
+        help="with records: only those of this label, such as 137 for music",
+    )
     add_collection(parser)
     add_services(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Index the folder, or the collection's sources again, and say what became of it."""
+    """Index the source, or the collection's own sources again, and say what became of it."""
+    if args.source and args.source.suffix == RECORDS:
+        from soundalike.cli import index_records
+
+        return index_records.run(args)
     with client(args) as services:
         if args.reembed:
             return _reembed(services, args)
         sounds = find_sounds(args.source.expanduser(), args.prefix)
-        report = index_sounds(services, sounds, args.collection, args.model)
+        report = index_sounds(services, sounds, args.collection, args.model, args.pooling)
     return tell(report, args.collection, as_json=args.json)
 
 
 def _reembed(services: Client, args: argparse.Namespace) -> int:
     from soundalike.cli.reembed import reembed
 
+    if args.pooling:
+        raise BadRequest("--pooling is for a new collection; --reembed takes the embedder's own.")
     name = args.collection
     move = reembed(services, name, args.model, partly=args.partly)
     code = tell(move.report, move.collection, as_json=args.json)
@@ -122,7 +147,11 @@ def _sound(path: Path, folder: Path, prefix: str) -> Sound:
 
 
 def index_sounds(
-    services: Client, sounds: Sequence[Sound], collection: str, model: str | None = None
+    services: Client,
+    sounds: Sequence[Sound],
+    collection: str,
+    model: str | None = None,
+    pooling: str | None = None,
 ) -> Report:
     """Embed sounds with the collection's own embedder and put them into it.
 
@@ -139,6 +168,8 @@ def index_sounds(
         Made where it does not exist yet.
     model : str, optional
         The embedder of a collection that is made; the service's default otherwise.
+    pooling : str, optional
+        The pooling of a collection that is made; the embedder's own otherwise.
 
     Returns
     -------
@@ -149,17 +180,19 @@ def index_sounds(
     SoundalikeError
         What concerns all of the sounds: a service is gone, the space is another.
     """
-    return _Indexing(services, collection, model).run(sounds)
+    return _Indexing(services, collection, model, pooling).run(sounds)
 
 
 class _Indexing:
     """One run over many sounds."""
 
-    def __init__(self, services: Client, collection: str, model: str | None) -> None:
+    def __init__(
+        self, services: Client, collection: str, model: str | None, pooling: str | None
+    ) -> None:
         self.services = services
         self.collection = collection
         self.report = Report()
-        self.model, self.pooling = model, None
+        self.model, self.pooling = model, pooling
         self.space: str | None = None
         self.known: dict[str, str] = {}
         self._look_up()
@@ -170,7 +203,8 @@ class _Indexing:
         except UnknownCollection:
             return
         self.model = self.model or facts["model"] or facts["space"].partition("/")[0]
-        self.pooling, self.space = facts["pooling"], facts["space"]
+        self.pooling = self.pooling or facts["pooling"]
+        self.space = facts["space"]
         listed = self.services.recommender.items(self.collection)
         self.known = {item["id"]: item["metadata"].get("sha256", "") for item in listed}
 
@@ -236,20 +270,30 @@ class _Indexing:
         return Item(sound.id, embedding.vector, {**sound.metadata, **found})
 
     def _write(self, items: list[Item]) -> None:
-        """Write a batch; where it is refused, its halves, so that what is at fault is named."""
-        if not items:
+        recommender = self.services.recommender
+        write_items(recommender, self.collection, items, self.report, space=self.space)
+
+
+def write_items(
+    recommender: RecommenderClient,
+    collection: str,
+    items: list[Item],
+    report: Report,
+    *,
+    space: str | None,
+) -> None:
+    """Write a batch; where it is refused, its halves, so that what is at fault is named."""
+    if not items:
+        return
+    try:
+        report.indexed += recommender.upsert(collection, items, space=space)
+    except (BadRequest, BadVector) as fault:
+        if len(items) == 1:
+            report.failed.append((items[0].id, fault.detail))
             return
-        try:
-            self.report.indexed += self.services.recommender.upsert(
-                self.collection, items, space=self.space
-            )
-        except (BadRequest, BadVector) as fault:
-            if len(items) == 1:
-                self.report.failed.append((items[0].id, fault.detail))
-                return
-            middle = len(items) // 2
-            self._write(items[:middle])
-            self._write(items[middle:])
+        middle = len(items) // 2
+        write_items(recommender, collection, items[:middle], report, space=space)
+        write_items(recommender, collection, items[middle:], report, space=space)
 
 
 def tell(report: Report, collection: str, *, as_json: bool = False) -> int:

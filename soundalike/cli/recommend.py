@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from soundalike.cli.common import add_collection, add_services, client, print_json
 
@@ -37,8 +37,14 @@ def run(args: argparse.Namespace) -> int:
         print_json({"collection": answer.collection, "space": answer.space, "results": results})
         return 0
     for one in answer.results:
-        print(f"{one.score:.4f}  {one.id}")
+        print("  ".join([f"{one.score:.4f}", one.id, *_links(one.metadata)]))
     return 0
+
+
+def _links(metadata: dict[str, Any]) -> list[str]:
+    """Give where an item can be heard, where its metadata tell."""
+    url = metadata.get("url")
+    return [url] if isinstance(url, str) and url.isprintable() else []
 
 
 def _ask(recommender: RecommenderClient, args: argparse.Namespace) -> Recommendation:

@@ -49,13 +49,18 @@ class Extractor:
         self.embedder = embedder
         self.max_seconds = max_seconds
 
+    @property
+    def name(self) -> str:
+        """The embedder's name, with the options that differ from the defaults."""
+        return self.embedder.name
+
     def space(self, pooling: str | None = None, *, normalize: bool = True) -> Space:
         """Name the space of the vectors that `extract` makes with the same arguments."""
         return self.embedder.space(self._chosen(pooling), normalize=normalize, rules=RULES)
 
     def extract(
         self,
-        source: BinaryIO | bytes | Path,
+        source: BinaryIO | bytes | Path | Clip,
         pooling: str | None = None,
         *,
         normalize: bool = True,
@@ -67,8 +72,8 @@ class Extractor:
 
         Parameters
         ----------
-        source : binary file, bytes or path
-            The encoded sound.
+        source : binary file, bytes, path or Clip
+            The encoded sound, or what `decode` made of one, mixed down.
         pooling : str, optional
             How frames become one vector; the embedder's own by default. ``"none"`` gives frames.
         normalize : bool
@@ -100,7 +105,7 @@ class Extractor:
             frames = self.embedder.join(parts, pieces)
         vector = None if how == NO_POOLING else self._vector(frames, how, normalize)
         return Extraction(
-            model=self.embedder.name,
+            model=self.name,
             space=self.space(how, normalize=normalize),
             vector=vector,
             frames=frames if vector is None else None,
@@ -149,13 +154,14 @@ class Extractor:
         chosen = pooling or self.poolings[0]
         if chosen not in self.poolings:
             raise BadRequest(
-                f"'{self.embedder.name}' has no pooling '{chosen}'; "
-                f"it has {', '.join(self.poolings)}.",
+                f"'{self.name}' has no pooling '{chosen}'; it has {', '.join(self.poolings)}.",
                 got=chosen,
             )
         return chosen
 
-    def _clip(self, source: BinaryIO | bytes | Path) -> Clip:
+    def _clip(self, source: BinaryIO | bytes | Path | Clip) -> Clip:
+        if isinstance(source, Clip):
+            return source
         return decode(source, max_seconds=self.max_seconds, mono=True)
 
     def _windows(self, clip: Clip) -> list[Window]:

@@ -11,6 +11,7 @@ from soundalike import embedders
 from soundalike.embedders import Embedder, weights
 from soundalike.embedders.choice import AUTO, first_that_loads
 from soundalike.errors import EmbedderError, Quarantined
+from soundalike.extract import fusion
 from soundalike.extract.extractor import Extractor
 
 log = logging.getLogger(__name__)
@@ -58,8 +59,8 @@ class Extractors:
         Parameters
         ----------
         name : str
-            A key, with options after a colon where wanted; ``"auto"`` is the best that is here,
-            and stays the same one from then on.
+            A key, with options after a colon where wanted; several with plus signs between them;
+            ``"auto"`` is the best that is here, and stays the same one from then on.
 
         Returns
         -------
@@ -90,8 +91,9 @@ class Extractors:
         ------
         UnknownModel
         """
-        embedder = None if name == AUTO else embedders.create(name)
-        own_name = AUTO if embedder is None else embedder.name
+        fused = fusion.parse(name) if fusion.is_fused(name) else []
+        embedder = None if name == AUTO or fused else embedders.create(name)
+        own_name = embedder.name if embedder else "+".join(map(str, fused)) or AUTO
         with self._lock:
             begun = self._begun.get(own_name)
             if begun is not None and not _is_worth_another_try(begun):
@@ -99,13 +101,28 @@ class Extractors:
             future: Future[Extractor] = Future()
             future.set_running_or_notify_cancel()
             self._begun[own_name] = future
-        if embedder is None:
+        if fused:
+            threading.Thread(target=self._fuse, args=(fused, future)).start()
+        elif embedder is None:
             threading.Thread(target=self._settle, args=(future,)).start()
         elif embedder.card.weights is None:
             self._load(embedder, future)
         else:
             threading.Thread(target=self._load, args=(embedder, future)).start()
         return future
+
+    @staticmethod
+    def check(name: str) -> None:
+        """Refuse a name that `get` would not know, without loading anything.
+
+        Raises
+        ------
+        UnknownModel
+        """
+        if fusion.is_fused(name):
+            fusion.parse(name)
+        elif name != AUTO:
+            embedders.create(name)
 
     def note(self, name: str) -> str | None:
         """Tell what is to be said of a name: that ``"auto"`` misses the best embedder, and why."""
@@ -153,6 +170,14 @@ class Extractors:
         else:
             _remember(embedder, None)
             future.set_result(Extractor(embedder, max_seconds=self.max_seconds))
+
+    def _fuse(self, parts: list[fusion.Part], future: Future[Extractor]) -> None:
+        try:
+            extractors = [self.get(part.name) for part in parts]
+        except EmbedderError as fault:
+            future.set_exception(fault)
+            return
+        future.set_result(fusion.Fusion(parts, extractors, max_seconds=self.max_seconds))
 
     def _settle(self, future: Future[Extractor]) -> None:
         try:

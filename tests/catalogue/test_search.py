@@ -273,7 +273,7 @@ def test_what_is_written_during_a_rebuild_is_in_what_comes_out_of_it(monkeypatch
         return build(matrix)
 
     monkeypatch.setattr("soundalike.engines.exact.ExactEngine.build", write_meanwhile)
-    shelf.index.rebuild()
+    shelf.index.take(shelf.index.rebuild(None))
     expected = {f"{n:02}": (f"{n:02}", vectors[n].tolist()) for n in range(4, 20)}
     expected["01"] = ("01", (-vectors[1]).tolist())
     expected["21"] = ("21", (-vectors[2]).tolist())
@@ -332,3 +332,21 @@ def test_readers_writers_and_rebuilds_at_once_agree(tmp_path, eager):
         for thread in threads:
             thread.join()
     assert faults == []
+
+
+def test_every_row_lies_where_the_transform_moves_it_whatever_is_written_when():
+    rng = np.random.default_rng(0)
+    vectors = query.unit(clustered(400, 8, seed=1)).astype(np.float32)
+    shelf = Shelf([], vectors[:0])
+    for turn, name in enumerate(["centre", None, "csls:3", "csls:3", "pca:4+csls:3"]):
+        made = shelf.index.rebuild(name)
+        for step in range(30):
+            ids = {f"{n:02}" for n in rng.integers(0, 99, 5)}
+            shelf.put([*ids], rng.choice(vectors, len(ids)), sequence=100 * turn + step)
+        shelf.index.remove([*ids], sequence=100 * turn + 99)
+        shelf.index.take(made)
+        now = shelf.index.snapshot
+        rows = np.flatnonzero(~now.dead)
+        assert (now.base.transform, now.base.fitted is None) == (name, turn in (0, 1))
+        np.testing.assert_allclose(now.places(rows), now.base.place(now.vectors(rows)), atol=1e-6)
+        assert len(now.tail) == len(now.tail_places) > 0

@@ -128,6 +128,13 @@ def test_poolings_by_hand():
         pool(frames, "none")
 
 
+def test_percentiles_are_numpys_level_by_level():
+    values = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
+    rows = [np.percentile(values.astype(float), level, axis=0) for level in (10, 25, 50, 75, 90)]
+    found = pool(Frames(values, 1.0), "percentiles")
+    np.testing.assert_allclose(found, np.concatenate(rows), atol=1e-6)
+
+
 def test_flatten10_takes_the_first_ten_rows():
     frames = Frames(np.arange(26, dtype=np.float32).reshape(13, 2), 1.0)
     np.testing.assert_array_equal(pool(frames, "flatten10"), np.arange(20))

@@ -1,0 +1,1 @@
+"""How good neighbours are, measured."""

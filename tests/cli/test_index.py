@@ -1,0 +1,59 @@
+"""The pooling that a folder is indexed with."""
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from services.embedder.app import create_app as create_embedder
+from services.embedder.settings import EmbedderSettings
+from services.recommender.app import create_app as create_recommender
+from services.recommender.settings import RecommenderSettings
+from soundalike.cli import main
+from soundalike.cli.index import find_sounds, index_sounds
+from soundalike.client import Client, EmbedderClient, RecommenderClient
+from soundalike.errors import SpaceMismatch
+from tests.sounds import encoded, noise
+
+
+def through(service):
+    """Let a client speak to a service in this process."""
+
+    def forward(request):
+        path = request.url.raw_path.decode()
+        kind = {"content-type": request.headers.get("content-type", "")}
+        answer = service.request(request.method, path, content=request.read(), headers=kind)
+        return httpx.Response(answer.status_code, content=answer.content)
+
+    return httpx.MockTransport(forward)
+
+
+@pytest.fixture
+def services(tmp_path):
+    settings = RecommenderSettings(data_dir=tmp_path / "data")
+    with (
+        TestClient(create_embedder(EmbedderSettings(model="mfcc", data_dir=tmp_path))) as embedder,
+        TestClient(create_recommender(settings)) as recommender,
+        Client() as client,
+    ):
+        client.embedder = EmbedderClient(transport=through(embedder))
+        client.recommender = RecommenderClient(transport=through(recommender))
+        yield client
+
+
+def test_a_new_collection_keeps_its_pooling_and_another_does_not_fit(services, tmp_path):
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    (folder / "one.wav").write_bytes(encoded(noise()))
+    assert index_sounds(services, find_sounds(folder), "c", pooling="mean").indexed == 1
+    told = services.recommender.collection("c")
+    assert (told["pooling"], told["dim"]) == ("mean", 104)
+    (folder / "two.wav").write_bytes(encoded(noise(seed=1)))
+    assert index_sounds(services, find_sounds(folder), "c").indexed == 1
+    (folder / "three.wav").write_bytes(encoded(noise(seed=2)))
+    with pytest.raises(SpaceMismatch, match="new collection"):
+        index_sounds(services, find_sounds(folder), "c", pooling="max")
+
+
+def test_another_embedder_takes_its_own_pooling(capsys):
+    assert main(["index", "--reembed", "--pooling", "mean"]) == 2
+    assert "--pooling" in capsys.readouterr().err
