@@ -271,6 +271,7 @@ class RecommenderClient(_Service):
         engine: str | None = None,
         model: str | None = None,
         pooling: str | None = None,
+        transform: str | None = None,
     ) -> dict[str, Any]:
         """Create a collection; creating it again with the same facts changes nothing.
 
@@ -280,6 +281,7 @@ class RecommenderClient(_Service):
             The name belongs to a collection of other facts.
         """
         body = _given(space=space, dim=dim, engine=engine, model=model, pooling=pooling)
+        body |= _given(transform=transform)
         path = f"/collections/{quote(name, safe='')}"
         described: dict[str, Any] = self.request("PUT", path, json=body)
         return described

@@ -210,6 +210,7 @@ def test_going_over_to_another_embedder_killed_half_way_and_resumed(running, tmp
         (tmp_path / f"{number:02d}.wav").write_bytes(encoded(noise(0.3, seed=number)))
     soundalike("index", tmp_path, "--collection", "moving", env=running.environment)
     ask = running.client.recommender
+    ask.request("PUT", "/collections/moving/transform", json={"transform": "centre"})
     before = ask.collection("moving")
     again = ["index", "--reembed", "--model", "fake", "--collection", "moving"]
     process = subprocess.Popen(
@@ -226,6 +227,7 @@ def test_going_over_to_another_embedder_killed_half_way_and_resumed(running, tmp
     after = ask.collection("moving")
     assert after["space"].startswith("fake/")
     assert after["items"] == before["items"] == 250
+    assert after["transform"] == "centre"
     found = ask.recommend_audio(tmp_path / "07.wav", collection="moving", k=1)
     assert (found.space, found.results[0].id) == (after["space"], "07.wav")
     kept = f"moving.{before['space'].replace('/', '.')}"

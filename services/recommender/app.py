@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from services.common.service import make_service
 from services.common.settings import load
-from services.recommender import collections, routes
+from services.recommender import collections, front, routes
 from services.recommender.settings import RecommenderSettings
 from soundalike.catalogue import LocalCatalogue
 from soundalike.catalogue.checks import MAX_COMPARED, MAX_DIM, MAX_ID_LENGTH, MAX_K, MAX_PAGE
@@ -60,7 +60,7 @@ def create_app(settings: RecommenderSettings | None = None) -> FastAPI:
         "soundalike recommender",
         DESCRIPTION,
         settings,
-        [routes.make_router(settings.max_queries), collections.router],
+        [front.router, routes.make_router(settings.max_queries), collections.router],
         ready=ready,
         limits={
             "max_k": MAX_K,

@@ -1,4 +1,4 @@
-"""The routes that recommend, and the page at the root."""
+"""The routes that recommend."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import HTMLResponse
 
-from services.common import page
 from services.common.bodies import read_upload
 from services.common.openapi import file_body, json_body
 from services.common.wire import Json, parse
@@ -24,16 +22,6 @@ from soundalike.client import Embedding
 from soundalike.errors import SpaceMismatch
 
 Understood = TypeVar("Understood", Embedding, TextEmbedding)
-
-CURL_LINES = """
-curl -F file=@some.wav {base}recommend/audio
-curl -F file=@some.wav '{base}recommend/audio?collection=default&k=5'
-curl -d '{{"id": "ID OF AN ITEM", "k": 5}}' {base}recommend
-curl -d '{{"vector": [0.1, 0.2, 0.3], "k": 5}}' {base}recommend
-curl {base}collections
-curl {base}collections/default/items
-"""
-EMPTY = "<p>Nothing yet: fill it with <code>soundalike index FOLDER</code>.</p>"
 
 
 def make_router(max_queries: int) -> APIRouter:
@@ -103,22 +91,6 @@ def make_router(max_queries: int) -> APIRouter:
             _ask_through, catalogue, wanted.collection, read, wanted.k, exact=wanted.exact
         )
         return Json(told | {"model": understood.model})
-
-    @router.get("/", include_in_schema=False)
-    def root(request: Request, catalogue: Kept) -> HTMLResponse:
-        rows = [
-            (info.name, info.count, info.dim, info.engine, info.space)
-            for info in catalogue.collections()
-        ]
-        held = page.table(("collection", "items", "numbers", "engine", "space"), rows)
-        return page.render(
-            "soundalike recommender",
-            "Hand it a sound, get back what sounds like it.",
-            [
-                ("Collections", held if rows else EMPTY),
-                ("Try", page.commands(CURL_LINES.format(base=request.base_url))),
-            ],
-        )
 
     return router
 

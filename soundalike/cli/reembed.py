@@ -66,7 +66,7 @@ def reembed(services: Client, name: str, model: str | None, *, partly: bool) -> 
     """
     old = services.recommender.collection(name)
     sounds, lost = _sources(services, old["name"])
-    new = _new_name(services, name, old["space"], sounds, model)
+    new = _make_new(services, name, old, sounds, model)
     done: set[str] = set()
     report = Report()
     while fresh := [sound for sound in sounds if sound.id not in done]:
@@ -99,20 +99,32 @@ def _own(metadata: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in metadata.items() if name not in FROM_THE_FILE}
 
 
-def _new_name(
-    services: Client, name: str, old_space: str, sounds: list[Sound], model: str | None
+def _make_new(
+    services: Client, name: str, old: dict[str, Any], sounds: list[Sound], model: str | None
 ) -> str:
-    """Name the new collection after the space of the first sound that can be embedded."""
+    """Make the new collection, or find it, for the space of the first sound that can be embedded.
+
+    It is named after that space, and searched and ranked as the old one.
+    """
     for sound in sounds:
         try:
-            space = services.embedder.embed(sound.path, model=model).space
+            embedding = services.embedder.embed(sound.path, model=model)
         except BadRequest:
             raise
         except SoundalikeError:
             continue
-        if space == old_space:
+        if embedding.space == old["space"]:
             raise BadRequest(
-                f"Collection '{name}' is of space '{space}' already; name another --model."
+                f"Collection '{name}' is of space '{old['space']}' already; name another --model."
             )
-        return f"{name[:KEPT_OF_NAME]}.{space.replace('/', '.')}"
+        new = f"{name[:KEPT_OF_NAME]}.{embedding.space.replace('/', '.')}"
+        services.recommender.create(
+            new,
+            space=embedding.space,
+            dim=len(embedding.vector),
+            engine=old["engine"],
+            model=embedding.model,
+            transform=old["transform"],
+        )
+        return new
     raise BadRequest(f"No source of collection '{name}' can be embedded.")
