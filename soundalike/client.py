@@ -134,14 +134,19 @@ class _Service:
         """
         try:
             answer = self._http.request(method, path, **how)
-        except httpx.TransportError as error:
+        except (httpx.RequestError, httpx.InvalidURL) as error:
             raise self.unreachable(
                 f"The {self.name} at {self.url} does not answer ({error}); is it running?",
                 url=self.url,
             ) from error
-        if answer.is_error:
+        if not answer.is_success:
             raise fault_of(answer, self.unreachable)
-        return answer.json() if answer.content else None
+        try:
+            return answer.json() if answer.content else None
+        except ValueError:
+            raise self.unreachable(
+                f"What answers at {answer.request.url} is not the {self.name}.", url=self.url
+            ) from None
 
     def ready(self) -> bool:
         """Tell whether the service can do its work now."""
@@ -301,6 +306,11 @@ class RecommenderClient(_Service):
         body = {"items": listed} | _given(space=space)
         told = self.request("PUT", f"/collections/{quote(name, safe='')}/items", json=body)
         return int(told["upserted"])
+
+    def delete(self, name: str, ids: Iterable[str]) -> int:
+        """Delete items; give how many of them were there."""
+        path = f"/collections/{quote(name, safe='')}/items/delete"
+        return int(self.request("POST", path, json={"ids": list(ids)})["deleted"])
 
     def items(self, name: str, *, vectors: bool = False) -> Iterator[dict[str, Any]]:
         """Go through the ids and metadata of a collection, and its vectors, page by page."""

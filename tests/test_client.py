@@ -41,6 +41,16 @@ def test_what_is_not_a_problem_means_that_it_is_not_our_service(content):
         EmbedderClient(**how).models()
 
 
+@pytest.mark.parametrize(
+    "how", [{"html": "<p>hello</p>"}, {"status_code": 302, "headers": {"location": "http://x/"}}]
+)
+def test_another_server_at_the_address_is_not_our_service(how):
+    answer = httpx.Response(**{"status_code": 200} | how)
+    transport = httpx.MockTransport(lambda request: answer)
+    with pytest.raises(EmbedderUnavailable):
+        EmbedderClient(transport=transport).models()
+
+
 def test_nobody_there():
     with Client("http://127.0.0.1:9", "http://127.0.0.1:9") as client:
         with pytest.raises(EmbedderUnavailable, match="is it running"):

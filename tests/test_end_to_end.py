@@ -46,12 +46,12 @@ def soundalike(*arguments, **how):
     return subprocess.run(command, capture_output=True, text=True, check=False, **how)
 
 
-def start(folder, port, fill):
+def start(folder, port, fill, **more):
     """Start both services; give the process and what it said once it was ready."""
     command = [sys.executable, "-m", "soundalike", "serve", "all", "--port", str(port)]
     process = subprocess.Popen(
         [*command, "--log-level", "warning", "--fill", fill],
-        cwd=folder, env=environment(folder), stdout=subprocess.PIPE, text=True,
+        cwd=folder, env=environment(folder, **more), stdout=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
     said = []
@@ -235,6 +235,30 @@ def test_going_over_to_another_embedder_killed_half_way_and_resumed(running, tmp
     assert ask.collection(kept)["items"] == 250
     assert re.search(r"\b1\d\d unchanged", done.stdout), "what was there was not embedded again"
     assert soundalike(*again, env=running.environment).returncode == 2
+    ask.delete("moving", ["00.wav"])
+    back = ["index", "--reembed", "--model", "mfcc", "--collection", "moving"]
+    assert soundalike(*back, env=running.environment).returncode == 0
+    assert ask.collection("moving")["name"] == kept
+    assert "00.wav" not in {item["id"] for item in ask.items("moving")}, "what was deleted is back"
+
+
+def test_a_reason_that_concerns_all_is_told_as_it_is(running, tmp_path):
+    (tmp_path / "one.wav").write_bytes(encoded(noise(1.0)))
+    soundalike("index", tmp_path, "--collection", "same", env=running.environment)
+    for model, says in (("nosuch", "no embedder 'nosuch'"), ("clap", "models pull clap")):
+        done = soundalike(
+            "index", "--reembed", "--model", model, "--collection", "same", env=running.environment
+        )
+        assert says in done.stderr
+
+
+def test_a_name_that_is_not_utf8_is_told_and_does_not_stop_the_rest(running, tmp_path):
+    (tmp_path / "ok.wav").write_bytes(encoded(noise(1.0)))
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav")).write_bytes(encoded(noise(1.0)))
+    done = soundalike("index", tmp_path, "--collection", "latin", env=running.environment)
+    assert done.returncode == 1
+    assert "not UTF-8" in done.stderr
+    assert [one["id"] for one in running.client.recommender.items("latin")] == ["ok.wav"]
 
 
 def test_a_lost_source_keeps_the_name_where_it_is(running, tmp_path):
@@ -318,6 +342,17 @@ def test_what_was_indexed_is_there_after_a_restart_and_interrupt_stops_both(tmp_
             assert not client.recommender.ready()
 
 
+def test_with_keys_set_both_start_and_are_filled(tmp_path):
+    (tmp_path / "one.wav").write_bytes(encoded(tone(1.0)))
+    port = free_ports()
+    process, said = start(tmp_path, port, ".", SOUNDALIKE_API_KEYS="first,second")
+    assert "1 indexed" in said
+    with Client(f"http://localhost:{port}", f"http://localhost:{port + 1}", "second") as client:
+        assert client.recommender.recommend_audio(tmp_path / "one.wav").results
+    assert process.poll() is None
+    assert interrupt(process) == 0
+
+
 def test_a_port_in_use_is_said_and_nothing_stays_behind(tmp_path):
     port = free_ports()
     with socket.socket() as taken:
@@ -325,5 +360,5 @@ def test_a_port_in_use_is_said_and_nothing_stays_behind(tmp_path):
         taken.listen()
         done = soundalike("serve", "all", "--port", port, env=environment(tmp_path), timeout=60)
     assert done.returncode == 1
-    assert "did not start" in done.stderr
+    assert f"Port {port + 1} cannot be used" in done.stderr
     assert free_ports() == port

@@ -46,6 +46,7 @@ STATUS: dict[str, tuple[int, str]] = {
     "out_of_memory": (503, "The device is out of memory"),
     "storage_full": (507, "The disk is full"),
 }
+MOST_BITS = 63
 CODE_OF_STATUS = {404: "not_found", 405: "method_not_allowed", 406: "not_acceptable"}
 
 
@@ -74,7 +75,12 @@ def problem(fault: SoundalikeError, request_id: str | None = None) -> dict[str, 
     }
     if request_id is not None:
         described["request_id"] = request_id
-    return described | fault.facts
+    return described | {name: _tellable(fact) for name, fact in fault.facts.items()}
+
+
+def _tellable(fact: Any) -> Any:
+    """Make text of an integer that JSON has no room for."""
+    return str(fact) if isinstance(fact, int) and fact.bit_length() > MOST_BITS else fact
 
 
 def problem_response(request: Request, described: dict[str, Any]) -> Response:

@@ -92,6 +92,7 @@ def make_router(
         extractor = await asyncio.wrap_future(extractors.begin(name))
         async with read_uploads(request, "files", settings.max_batch) as uploads:
             results = await batching.embed_all(extractor, [one.file for one in uploads], wish)
+        schemas.check_numbers(results, "send fewer files at once")
         entries = zip(uploads, results, strict=True)
         answer = {"results": [schemas.batch_entry(up.name, done) for up, done in entries]}
         return Json(schemas.noted(answer, extractors.note(name)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -87,14 +88,25 @@ def answer(extraction: Extraction, accept: str, note: str | None) -> Response:
     """
     if NPY in accept:
         return _npy(extraction, note)
-    count = numbers_in(extraction)
+    check_numbers([extraction], f"ask with 'Accept: {NPY}'")
+    return Json(noted(extraction.as_dict(), note))
+
+
+def check_numbers(results: Sequence[Extraction | SoundalikeError], way_out: str) -> None:
+    """Refuse an answer with more numbers than JSON is good for.
+
+    Raises
+    ------
+    HTTPException
+        406.
+    """
+    count = sum(numbers_in(one) for one in results if isinstance(one, Extraction))
     if count > MOST_NUMBERS_IN_JSON:
         raise HTTPException(
             406,
             f"The answer holds {count:,} numbers, and JSON takes up to "
-            f"{MOST_NUMBERS_IN_JSON:,} here; ask with 'Accept: {NPY}'.",
+            f"{MOST_NUMBERS_IN_JSON:,} here; {way_out}.",
         )
-    return Json(noted(extraction.as_dict(), note))
 
 
 def noted(content: dict[str, Any], note: str | None) -> dict[str, Any]:

@@ -23,7 +23,10 @@ SUFFIXES = frozenset({
 UNKNOWN_SIZES = frozenset({0xFFFFFFFF, 0x7FFFFFFF, 0x80000000})
 OGG_LAST_PAGE_FLAG = 0x04
 OGG_LONGEST_PAGE = 65_307
-HEAD_BYTES = 12
+OGG_HEAD_BYTES = 27  # the last of them counts the segments whose sizes follow
+RIFF_HEAD_BYTES = 12
+HEAD_BYTES = 28
+LITTLE_CHUNK, BIG_CHUNK = struct.Struct("<4sI"), struct.Struct(">4sI")
 
 # what ffmpeg calls the demuxer of a container, by the bytes it begins with (offset, bytes)
 FFMPEG_DEMUXERS: tuple[tuple[int, bytes, str, str], ...] = (
@@ -44,28 +47,50 @@ def _length(file: BinaryIO) -> int:
     return file.tell()
 
 
-def _riff_is_cut(file: BinaryIO, length: int) -> bool:
-    position = HEAD_BYTES
+def _riff_is_cut(file: BinaryIO, length: int, header: struct.Struct = LITTLE_CHUNK) -> bool:
+    position = RIFF_HEAD_BYTES
     while position + 8 <= length:
         file.seek(position)
-        name, size = struct.unpack("<4sI", file.read(8))
+        name, size = header.unpack(file.read(8))
         if name == b"data":
             return size not in UNKNOWN_SIZES and position + 8 + size > length
         position += 8 + size + size % 2
     return True
 
 
-def _aiff_is_cut(file: BinaryIO, length: int) -> bool:
-    file.seek(4)
-    (size,) = struct.unpack(">I", file.read(4))
-    return size not in UNKNOWN_SIZES and 8 + size > length
+def _rifx_is_cut(file: BinaryIO, length: int) -> bool:
+    return _riff_is_cut(file, length, BIG_CHUNK)
 
 
 def _ogg_is_cut(file: BinaryIO, length: int) -> bool:
     file.seek(max(0, length - 2 * OGG_LONGEST_PAGE))
     tail = file.read()
     page = tail.rfind(b"OggS")
-    return page < 0 or page + 5 >= len(tail) or not tail[page + 5] & OGG_LAST_PAGE_FLAG
+    if page < 0 or page + OGG_HEAD_BYTES > len(tail):
+        return True
+    segments = tail[page + OGG_HEAD_BYTES :][: tail[page + OGG_HEAD_BYTES - 1]]
+    end = page + OGG_HEAD_BYTES + tail[page + OGG_HEAD_BYTES - 1] + sum(segments)
+    return end > len(tail) or not tail[page + 5] & OGG_LAST_PAGE_FLAG
+
+
+def _declared(head: bytes) -> int | None:
+    """Give the length of the whole file, where the container tells it at its beginning."""
+    if head[:4] == b"FORM":
+        (size,) = struct.unpack(">4xI", head[:8])
+        return None if size in UNKNOWN_SIZES else 8 + size
+    if head[:4] == b"RF64":  # its chunk ds64 comes first, with the sizes that RIFF has no room for
+        (size,) = struct.unpack("<20xQ", head[:28])
+        return 8 + int(size)
+    if head[:4] == b"riff":  # Sony Wave64
+        (size,) = struct.unpack("<16xQ", head[:24])
+        return int(size)
+    if head[:4] == b".snd":
+        start, size = struct.unpack(">4xII", head[:12])
+        return None if size in UNKNOWN_SIZES else int(start + size)
+    return None
+
+
+CHUNKED = {b"RIFF": _riff_is_cut, b"RIFX": _rifx_is_cut, b"OggS": _ogg_is_cut}
 
 
 def is_cut(file: BinaryIO) -> bool:
@@ -85,13 +110,10 @@ def is_cut(file: BinaryIO) -> bool:
     file.seek(0)
     head = file.read(HEAD_BYTES)
     try:
-        if head[:4] == b"RIFF":
-            return _riff_is_cut(file, length)
-        if head[:4] == b"FORM":
-            return _aiff_is_cut(file, length)
-        if head[:4] == b"OggS":
-            return _ogg_is_cut(file, length)
-        return False
+        if head[:4] in CHUNKED:
+            return CHUNKED[head[:4]](file, length)
+        declared = _declared(head) if len(head) == HEAD_BYTES else None
+        return declared is not None and declared > length
     finally:
         file.seek(0)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +69,7 @@ def decode(
     """
     if isinstance(source, Path):
         # opened by number, soundfile does not see the name and cannot guess from its ending
-        with open(os.open(source, os.O_RDONLY), "rb") as opened:  # noqa: PTH123
+        with source.open("rb") as named, open(named.fileno(), "rb", closefd=False) as opened:
             return decode(opened, max_seconds=max_seconds, first_s=first_s, mono=mono)
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     clip = _decode_file(file, _Wish(max_seconds, first_s, mono))

@@ -9,6 +9,7 @@ from soundalike.types import Clip, FloatArray
 
 MIN_RATE_HZ = 100
 MAX_RATE_HZ = 768_000
+MOST_AMPLITUDE = 1e6  # floats in the range of 24 bits or less pass, and no power overflows
 QUIET_BLOCK_S = 0.02
 QUIET_AMPLITUDE = 1e-3  # -60 dB below full scale
 NOTHING_AMPLITUDE = 1e-5  # a third of the smallest step of 16 bits
@@ -57,6 +58,14 @@ def check(clip: Clip) -> Clip:
         raise BadSamples(
             f"{bad} of {samples.size} samples are NaN or infinite; export the file again.",
             got=bad,
+        )
+    loudest = float(np.abs(samples).max())
+    if loudest > MOST_AMPLITUDE:
+        raise BadSamples(
+            f"The loudest sample is {loudest:g} times full scale, beyond any sound; "
+            "export the file again.",
+            limit=MOST_AMPLITUDE,
+            got=loudest,
         )
     return clip
 

@@ -61,6 +61,7 @@ class LocalCatalogue(Catalogue):
         self._default_engine = engine
         self._exact_below = exact_below
         self._one_build = threading.Lock()
+        self._naming = threading.Lock()  # collections are made, named and dropped one by one
         self._store = Store(directory)
         try:
             live = {
@@ -116,20 +117,30 @@ class LocalCatalogue(Catalogue):
 
     def drop(self, name: str) -> None:
         """Delete a collection and everything in it; see `Catalogue.drop`."""
-        live = self._find(name)
-        if name != live.record.name:
-            raise BadRequest(
-                f"{name!r} is an alias of {live.record.name!r}; drop the one or the other."
-            )
-        self._store.drop(live.record.id, lambda _: self._forget(name))
+        with self._naming:
+            live = self._find(name)
+            if name != live.record.name:
+                raise BadRequest(
+                    f"{name!r} is an alias of {live.record.name!r}; drop the one or the other."
+                )
+            self._store.drop(live.record.id, lambda _: self._forget(name))
 
     def point(self, alias: str, name: str) -> str | None:
         """Make a name point at a collection; see `Catalogue.point`."""
         checks.collection_name(alias)
+        with self._naming:
+            return self._point(alias, name)
+
+    def _point(self, alias: str, name: str) -> str | None:
         target, bearer = self._find(name).record, self._names.live.get(alias)
         if target.name == alias:
             raise BadRequest(f"{alias!r} is the name of that collection itself.")
         aside = None if bearer is None else replace(bearer.record, name=aside_name(bearer.record))
+        if aside is not None and self._names.find(aside.name) is not None:
+            raise CollectionExists(
+                f"{alias!r} would be set aside as {aside.name!r}, and that name is taken; "
+                "drop what bears it first."
+            )
 
         def publish(_: None) -> None:
             renamed = self._names if aside is None else self._names.renamed(alias, aside)
@@ -140,14 +151,17 @@ class LocalCatalogue(Catalogue):
 
     def unpoint(self, alias: str) -> None:
         """Delete an alias; see `Catalogue.unpoint`."""
-        if alias not in self.aliases():
-            raise UnknownCollection(f"There is no alias named {alias[:80]!r}.", alias=alias[:80])
 
         def publish(_: None) -> None:
             others = {one: name for one, name in self._names.aliases.items() if one != alias}
             self._names = replace(self._names, aliases=others)
 
-        self._store.unpoint(alias, publish)
+        with self._naming:
+            if alias not in self.aliases():
+                raise UnknownCollection(
+                    f"There is no alias named {alias[:80]!r}.", alias=alias[:80]
+                )
+            self._store.unpoint(alias, publish)
 
     def aliases(self) -> dict[str, str]:
         """List the aliases; see `Catalogue.aliases`."""
@@ -237,6 +251,7 @@ class LocalCatalogue(Catalogue):
         live = self._find(name)
         with live.rebuilding:
             self._rebuild(live, live.index.snapshot.base.transform)
+        self._rebuild_if_due(live)  # what came meanwhile could not begin one
         return self._describe(live.record, live.index.snapshot)
 
     def set_transform(self, name: str, transform: str | None) -> CollectionInfo:
@@ -246,6 +261,7 @@ class LocalCatalogue(Catalogue):
             transforms.parse(transform)
         with live.rebuilding:
             self._rebuild(live, transform)
+        self._rebuild_if_due(live)
         return self._describe(live.record, live.index.snapshot)
 
     def close(self) -> None:
@@ -294,7 +310,7 @@ class LocalCatalogue(Catalogue):
             created=datetime.fromtimestamp(record.created, UTC),
             sequence=snapshot.sequence,
             count=snapshot.live,
-            indexed=0 if base.engine.exact else len(base.vectors),
+            indexed=0 if base.engine.exact else _living(snapshot),
             exact=snapshot.exact,
             recall=1.0 if snapshot.exact else base.engine.recall,
             aliases=tuple(aliases),
@@ -376,6 +392,12 @@ def _check(item: Item, dim: int) -> tuple[Item, str]:
     checks.item_id(item.id)
     vector = checks.vector(f"item {item.id!r}", item.vector, dim)
     return replace(item, vector=vector), checks.metadata_text(item.id, item.metadata)
+
+
+def _living(snapshot: Snapshot) -> int:
+    """Count the rows of the base that were not replaced or deleted."""
+    dead = snapshot.dead[: len(snapshot.base.vectors)]
+    return len(dead) - int(np.count_nonzero(dead))
 
 
 def _unit(vectors: Sequence[FloatArray], dim: int) -> FloatArray:

@@ -64,8 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG_USE if isinstance(fault, BadRequest | UnknownModel) else SOME_FAILED
     except KeyboardInterrupt:
         return SOME_FAILED
-    except BrokenPipeError:
+    except BrokenPipeError:  # an OSError, and no fault
         # whoever read the output has seen enough; Python must not complain when it flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return SOME_FAILED
+    except OSError as fault:
+        print(f"soundalike {args.verb}: {fault}", file=sys.stderr)
         return SOME_FAILED
     return code

@@ -19,6 +19,12 @@ def data_dir() -> Path:
     return Path(os.environ.get("SOUNDALIKE_DATA_DIR") or Path.home() / ".soundalike")
 
 
+def first_key() -> str | None:
+    """Give the first of SOUNDALIKE_API_KEYS, which the services take; None where there is none."""
+    keys = (key.strip() for key in os.environ.get("SOUNDALIKE_API_KEYS", "").split(","))
+    return next(filter(None, keys), None)
+
+
 def add_services(parser: argparse.ArgumentParser) -> None:
     """Add the options that say where the services are."""
     parser.add_argument(

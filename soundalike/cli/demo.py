@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soundalike.cli import common, index
+from soundalike.errors import UnknownCollection
 
 if TYPE_CHECKING:
     from soundalike.client import RecommenderClient
@@ -54,5 +55,8 @@ def _others(recommender: RecommenderClient, collection: str) -> int:
     held: int = sum(facts["items"] for facts in recommender.collections())
     if not held:
         return 0
-    sources = [item["metadata"].get("source") for item in recommender.items(collection)]
+    try:
+        sources = [item["metadata"].get("source") for item in recommender.items(collection)]
+    except UnknownCollection:
+        return held
     return held - sources.count(SOURCE)

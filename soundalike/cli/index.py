@@ -194,7 +194,7 @@ class _Indexing:
         self.report = Report()
         self.model, self.pooling = model, pooling
         self.space: str | None = None
-        self.known: dict[str, str] = {}
+        self.known: dict[str, tuple[str | None, str | None]] = {}  # content and place
         self._look_up()
 
     def _look_up(self) -> None:
@@ -202,11 +202,12 @@ class _Indexing:
             facts = self.services.recommender.collection(self.collection)
         except UnknownCollection:
             return
-        self.model = self.model or facts["model"] or facts["space"].partition("/")[0]
-        self.pooling = self.pooling or facts["pooling"]
-        self.space = facts["space"]
-        listed = self.services.recommender.items(self.collection)
-        self.known = {item["id"]: item["metadata"].get("sha256", "") for item in listed}
+        # a collection keeps its own embedder
+        self.model = facts["model"] or facts["space"].partition("/")[0]
+        self.pooling, self.space = facts["pooling"], facts["space"]
+        for item in self.services.recommender.items(self.collection):
+            metadata = item["metadata"]
+            self.known[item["id"]] = (metadata.get("sha256"), metadata.get("path"))
 
     def run(self, sounds: Sequence[Sound]) -> Report:
         from tqdm import tqdm
@@ -233,9 +234,13 @@ class _Indexing:
 
     def _embed(self, sound: Sound) -> tuple[Embedding, str] | SoundalikeError | None:
         try:
+            os.fspath(sound.path).encode()
+        except UnicodeEncodeError:
+            return SoundalikeError("its name is not UTF-8; rename it")
+        try:
             with sound.path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            if self.known.get(sound.id) == digest:
+            if self.known.get(sound.id) == (digest, sound.metadata.get("path")):
                 return None
             embedder = self.services.embedder
             return embedder.embed(sound.path, model=self.model, pooling=self.pooling), digest

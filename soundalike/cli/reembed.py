@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundalike.cli.index import Report, Sound, index_sounds
-from soundalike.errors import BadRequest, SoundalikeError
+from soundalike.errors import AudioError, BadRequest
 
 if TYPE_CHECKING:
     from soundalike.client import Client
@@ -67,15 +67,16 @@ def reembed(services: Client, name: str, model: str | None, *, partly: bool) -> 
     old = services.recommender.collection(name)
     sounds, lost = _sources(services, old["name"])
     new = _make_new(services, name, old, sounds, model)
-    done: set[str] = set()
+    done: dict[str, str] = {}
     report = Report()
-    while fresh := [sound for sound in sounds if sound.id not in done]:
+    while fresh := [one for one, content in sounds if done.get(one.id) != content]:
         part = index_sounds(services, fresh, new, model)
         report.indexed += part.indexed
         report.unchanged += part.unchanged
         report.failed += part.failed
-        done |= {sound.id for sound in fresh}
+        done |= {one.id: content for one, content in sounds}
         sounds, lost = _sources(services, old["name"])
+    _forget_others(services, new, {*lost, *(one.id for one, _ in sounds)})
     report.failed += [(one, "its source is not where it was indexed from") for one in lost]
     if report.failed and not partly:
         return Move(new, report, None, moved=False)
@@ -83,13 +84,20 @@ def reembed(services: Client, name: str, model: str | None, *, partly: bool) -> 
     return Move(new, report, told["set_aside"], moved=True)
 
 
-def _sources(services: Client, collection: str) -> tuple[list[Sound], list[str]]:
-    """List the items whose files are there, and the ids of the others."""
+def _forget_others(services: Client, collection: str, ids: set[str]) -> None:
+    """Delete what the old collection holds no more, as an earlier run may have left it."""
+    held = [item["id"] for item in services.recommender.items(collection)]
+    services.recommender.delete(collection, [one for one in held if one not in ids])
+
+
+def _sources(services: Client, collection: str) -> tuple[list[tuple[Sound, str]], list[str]]:
+    """List the items whose files are there, each with its content hash, and the others' ids."""
     sounds, lost = [], []
     for item in services.recommender.items(collection):
         path = Path(item["metadata"].get("path", ""))
         if path.is_file():
-            sounds.append(Sound(item["id"], path, _own(item["metadata"])))
+            sound = Sound(item["id"], path, _own(item["metadata"]))
+            sounds.append((sound, item["metadata"].get("sha256", "")))
         else:
             lost.append(item["id"])
     return sounds, lost
@@ -100,18 +108,22 @@ def _own(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _make_new(
-    services: Client, name: str, old: dict[str, Any], sounds: list[Sound], model: str | None
+    services: Client,
+    name: str,
+    old: dict[str, Any],
+    sounds: list[tuple[Sound, str]],
+    model: str | None,
 ) -> str:
     """Make the new collection, or find it, for the space of the first sound that can be embedded.
 
     It is named after that space, and searched and ranked as the old one.
     """
-    for sound in sounds:
+    why = "their files are not where they were indexed from"
+    for sound, _ in sounds:
         try:
             embedding = services.embedder.embed(sound.path, model=model)
-        except BadRequest:
-            raise
-        except SoundalikeError:
+        except AudioError as fault:
+            why = fault.detail
             continue
         if embedding.space == old["space"]:
             raise BadRequest(
@@ -127,4 +139,4 @@ def _make_new(
             transform=old["transform"],
         )
         return new
-    raise BadRequest(f"No source of collection '{name}' can be embedded.")
+    raise BadRequest(f"No source of collection '{name}' can be embedded: {why}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from soundalike.cli.common import EMBEDDER_PORT, RECOMMENDER_PORT, data_dir
+from soundalike.cli.common import EMBEDDER_PORT, RECOMMENDER_PORT, data_dir, first_key
 from soundalike.cli.index import find_sounds
 from soundalike.errors import BadRequest, SoundalikeError
 
@@ -93,8 +94,11 @@ class _Both:
         self.host, self.ports, self.log_level = host, (port, port + 1), log_level
         reached = "localhost" if host in ANY_OR_LOOPBACK else host
         self.embedder, self.recommender = (f"http://{reached}:{own}" for own in self.ports)
+        # the fill and the note are asked for with a key, where keys are set
+        self.api_key = os.environ.get("SOUNDALIKE_API_KEY") or first_key()
         self.environment = {
             **os.environ,
+            **({"SOUNDALIKE_API_KEY": self.api_key} if self.api_key else {}),
             "SOUNDALIKE_EMBEDDER_URL": self.embedder,
             "SOUNDALIKE_RECOMMENDER_URL": self.recommender,
         }
@@ -102,6 +106,8 @@ class _Both:
         self.fetching: subprocess.Popen[bytes] | None = None
 
     def run(self, fill: str | None, *, fetch: bool) -> int:
+        for port in self.ports:
+            self._make_sure_it_is_free(port)
         try:
             for service, port in zip(SERVICES, self.ports, strict=True):
                 where = ["--host", self.host, "--port", str(port), "--log-level", self.log_level]
@@ -118,6 +124,19 @@ class _Both:
             return 0
         finally:
             self._stop()
+
+    def _make_sure_it_is_free(self, port: int) -> None:
+        """Refuse a port that is taken: what listens there would pass for our own service."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self.host, port))
+            except OSError as error:
+                raise SoundalikeError(
+                    f"Port {port} cannot be used ({error.strerror}); stop what listens there, or "
+                    "choose another with --port."
+                ) from None
 
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603  (this very program)
@@ -149,7 +168,7 @@ class _Both:
         """Say what would bring a better embedder, unless it is being fetched."""
         from soundalike.client import Client
 
-        with Client(self.embedder, self.recommender) as services:
+        with Client(self.embedder, self.recommender, self.api_key) as services:
             note = services.embedder.request("GET", "/models").get("note")
         if note and self.fetching is None:
             print(note, flush=True)

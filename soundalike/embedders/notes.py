@@ -60,14 +60,25 @@ def write_note(path: Path, name: str, sha256: str, file_sha256: str) -> None:
     """Write the note of a weights file that was released under a name with a digest."""
     status = path.stat()
     note = Note(name, sha256, file_sha256, status.st_size, status.st_mtime_ns)
-    _note_path(path).write_text(json.dumps(asdict(note)))
+    _save(note, path)
 
 
 def note_quarantine(path: Path, reason: str | None) -> None:
     """Add to a note why the model cannot be used, or with None that it can."""
     note = read_note(path)
     if note and note.quarantined != reason:
-        _note_path(path).write_text(json.dumps(asdict(replace(note, quarantined=reason))))
+        _save(replace(note, quarantined=reason), path)
+
+
+def _save(note: Note, path: Path) -> None:
+    """Write a note whole or not at all: it may be all that is known of the released file."""
+    unfinished = _note_path(path).with_suffix(".unfinished")
+    try:
+        unfinished.write_text(json.dumps(asdict(note)))
+        unfinished.replace(_note_path(path))
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def file_digest(path: Path, *, anew: bool = False) -> str:

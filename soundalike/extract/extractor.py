@@ -14,7 +14,7 @@ import numpy as np
 from soundalike.audio import gate, resample, windows
 from soundalike.audio.decode import decode
 from soundalike.embedders import Embedder
-from soundalike.errors import BadRequest, Silent, TooShort
+from soundalike.errors import BadRequest, BadSamples, Silent, TooShort
 from soundalike.extract.extraction import AudioReport, Extraction, WindowVector
 from soundalike.pooling import NO_POOLING, POOLINGS, unit
 from soundalike.types import Clip, FloatArray, Frames, Space, Window
@@ -103,6 +103,8 @@ class Extractor:
         with watch.stage("model"):
             parts = self.embedder.run(prepared)
             frames = self.embedder.join(parts, pieces)
+        if not np.isfinite(frames.values).all():
+            raise BadSamples(f"'{self.name}' answers this sound with what are no numbers.")
         vector = None if how == NO_POOLING else self._vector(frames, how, normalize)
         return Extraction(
             model=self.name,

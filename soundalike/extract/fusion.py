@@ -20,6 +20,8 @@ from soundalike.types import Clip, FloatArray, Space
 # a plus sign in the query of an address stands for a space, so both divide
 DIVIDER = re.compile(r"[+\s]+")
 KEY = "fusion"
+LEAST_WEIGHT, MOST_WEIGHT = 0.001, 1000
+MOST_PARTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,9 @@ class Part:
     weight: float
 
     def __str__(self) -> str:
-        return self.name if self.weight == 1 else f"{self.weight:g}*{self.name}"
+        if self.weight == 1:
+            return self.name
+        return f"{np.format_float_positional(self.weight, trim='-')}*{self.name}"
 
 
 def is_fused(name: str) -> bool:
@@ -55,11 +59,19 @@ def parse(name: str) -> list[Part]:
     Raises
     ------
     UnknownModel
-        There is no such embedder, a weight is no positive number, or there is one part alone.
+        There is no such embedder, one is named twice, a weight is out of range, or there are too
+        many parts or one alone.
     """
-    parts = [_part(text) for text in DIVIDER.split(name.strip())]
-    if len(parts) < 2:
-        raise UnknownModel(f"'{name}' is one embedder; leave its weight away.", got=name)
+    texts = DIVIDER.split(name.strip())
+    if not 2 <= len(texts) <= MOST_PARTS:
+        raise UnknownModel(
+            f"A fusion has 2 to {MOST_PARTS} parts, not {len(texts)}; one needs no weight.",
+            limit=MOST_PARTS,
+            got=len(texts),
+        )
+    parts = [_part(text) for text in texts]
+    if len({part.name for part in parts}) < len(parts):
+        raise UnknownModel(f"'{name}' names an embedder twice; give it one weight.", got=name)
     return parts
 
 
@@ -69,8 +81,12 @@ def _part(text: str) -> Part:
         value = float(weight) if star else 1.0
     except ValueError:
         value = 0.0
-    if not 0 < value < float("inf"):
-        raise UnknownModel(f"'{weight}' in '{text}' is no weight; write 0.5*mfcc.", got=text)
+    if not LEAST_WEIGHT <= value <= MOST_WEIGHT:
+        raise UnknownModel(
+            f"'{weight}' in '{text}' is no weight from {LEAST_WEIGHT} to {MOST_WEIGHT}; "
+            "write 0.5*mfcc.",
+            got=text,
+        )
     return Part(embedders.create(own).name, value)
 
 

@@ -57,11 +57,12 @@ class Settings:
                 )
         if self.fft_size % 2:
             raise BadRequest(f"fft_size must be even, not {self.fft_size}.", got=self.fft_size)
-        values = int(self.seconds * self.rate_hz / self.hop_samples * self.fft_size / 2)
+        rows = max(self.fft_size // 2, self.mel_bands)
+        values = int(self.seconds * self.rate_hz / self.hop_samples * rows)
         if values > MOST_VALUES:
             raise BadRequest(
                 f"These settings make up to {values:,} numbers a picture, and {MOST_VALUES:,} are "
-                "the most; lower seconds, rate_hz or fft_size, or raise hop_samples.",
+                "the most; lower seconds, rate_hz, fft_size or mel_bands, or raise hop_samples.",
                 got=values,
                 limit=MOST_VALUES,
             )

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from soundalike.errors import BadRequest, Silent
+from soundalike.errors import BadRequest, Silent, TooShort
 from soundalike.pictures.settings import KINDS, USUAL_KINDS, Kind, Settings
 from soundalike.types import FloatArray
 
@@ -125,7 +125,10 @@ def compute(
     clip = decode(source, max_seconds=max_seconds, first_s=settings.seconds, mono=True)
     if gate.is_silent(clip.samples[0]):
         raise Silent("There is nothing but silence in what would be drawn of the sound.")
-    sound = _Sound(resample(clip.samples[0], clip.sample_rate, settings.rate_hz), settings)
+    samples = resample(clip.samples[0], clip.sample_rate, settings.rate_hz)
+    if not len(samples):
+        raise TooShort(f"The sound lasts {clip.seconds:.6f} s; there is nothing to draw of it.")
+    sound = _Sound(samples, settings)
     return {kind: Picture(kind, _VALUES[kind](sound), clip.seconds, settings) for kind in kinds}
 
 

@@ -84,8 +84,8 @@ def test_path_bytes_and_file_are_the_same(tmp_path):
         b"this is a text and not a sound\n" * 50,
         bytes(5000),
         b"OggS" + bytes(90),
+        *(b"RIFF RIFX FORM RF64 OggS riff .snd fLaC".split()),
     ],
-    ids=["nothing", "one byte", "four bytes", "text", "zeros", "a signature alone"],
 )
 def test_what_is_not_audio_is_undecodable(content):
     with pytest.raises(UndecodableAudio):
@@ -110,6 +110,31 @@ def test_half_a_file_is_used_and_said_to_be_truncated(container, subtype):
     assert 0.2 < clip.seconds < 3.0
     intact = decode(whole)
     assert not intact.truncated
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype"),
+    [("RF64", None), ("W64", None), ("AU", None), ("OGG", "OPUS"), ("OGG", "VORBIS")],
+)
+def test_a_little_missing_at_the_end_is_noticed(container, subtype):
+    whole = encoded(noise(3.0, 48_000), 48_000, container, subtype)
+    assert not decode(whole).truncated
+    assert decode(whole[:-1000]).truncated
+    assert decode(whole[: 6 * len(whole) // 10]).truncated
+
+
+def test_an_ogg_that_lacks_its_last_byte_is_truncated():
+    whole = encoded(noise(3.0, 48_000), 48_000, "OGG", "VORBIS")
+    assert decode(whole[:-1]).truncated
+
+
+def test_a_big_endian_wav_that_was_cut_is_truncated():
+    buffer = io.BytesIO()
+    soundfile.write(buffer, noise(1.0), 16_000, format="WAV", subtype="PCM_16", endian="BIG")
+    whole = buffer.getvalue()
+    assert whole[:4] == b"RIFX"
+    assert not decode(whole).truncated
+    assert decode(whole[: len(whole) // 2]).truncated
 
 
 def test_a_header_without_samples_is_undecodable():
@@ -143,6 +168,13 @@ def test_samples_that_are_not_finite_are_refused(value):
     samples[500] = value
     with pytest.raises(BadSamples, match="1 of 16000"):
         decode(encoded(samples, subtype="FLOAT"))
+
+
+def test_samples_louder_than_any_sound_are_refused():
+    with pytest.raises(BadSamples, match="beyond any sound"):
+        decode(encoded(noise(0.1) * 1e20, subtype="FLOAT"))
+    in_the_range_of_sixteen_bits = noise(0.1) * 32768
+    assert decode(encoded(in_the_range_of_sixteen_bits, subtype="FLOAT")).clipped > 0.9
 
 
 def test_clipped_share_counts_samples_at_full_scale():

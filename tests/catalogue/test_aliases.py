@@ -1,12 +1,18 @@
 """Names that point at collections, and move from one to another in one step."""
 
+import contextlib
 import threading
 
 import numpy as np
 import pytest
 
 from soundalike.catalogue import LocalCatalogue
-from soundalike.errors import BadRequest, CollectionExists, UnknownCollection
+from soundalike.errors import (
+    BadRequest,
+    CollectionExists,
+    SoundalikeError,
+    UnknownCollection,
+)
 from soundalike.types import Item
 
 OLD, NEW = "mfcc/000000000000", "clap/111111111111"
@@ -119,6 +125,42 @@ def test_a_name_that_is_set_aside_twice_is_refused_and_nothing_changes(catalogue
         catalogue.point("default", "next")
     assert first(catalogue, "default") == (OLD, "default")
     assert catalogue.aliases() == {}
+
+
+def test_a_name_to_be_set_aside_under_an_alias_is_refused_and_nothing_changes(catalogue):
+    catalogue.point("default.mfcc.000000000000", "next")
+    with pytest.raises(CollectionExists):
+        catalogue.point("default", "next")
+    assert first(catalogue, "default") == (OLD, "default")
+
+
+def test_names_are_the_same_after_a_restart_whatever_happens_at_once(tmp_path, catalogue):
+    def try_all(*calls):
+        for call in calls:
+            with contextlib.suppress(SoundalikeError):
+                call()
+
+    def change(seed):
+        for step in range(20):
+            name = f"c{(seed + step) % 3}"
+            try_all(
+                lambda name=name: catalogue.create(name, space=OLD, dim=2),
+                lambda name=name: catalogue.point(name, "next"),
+                lambda name=name: catalogue.drop(name),
+                lambda name=name: catalogue.unpoint(name),
+            )
+
+    threads = [threading.Thread(target=change, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    names, aliases = [info.name for info in catalogue.collections()], catalogue.aliases()
+    assert all(catalogue.describe(name) for name in [*names, *aliases])
+    catalogue.close()
+    with LocalCatalogue(tmp_path) as again:
+        assert [info.name for info in again.collections()] == names
+        assert again.aliases() == aliases
 
 
 def test_while_a_name_moves_every_answer_is_of_one_collection(catalogue):

@@ -66,6 +66,18 @@ def test_nobody_there_is_1_and_says_what_to_do(wav, capsys):
     assert f"The recommender at {nowhere} does not answer" in capsys.readouterr().err
 
 
+def test_what_cannot_be_written_is_said_without_a_trace(wav, tmp_path, capsys):
+    nowhere = tmp_path / "nowhere" / "x.svg"
+    code = main(["similarity", str(wav), str(wav), "--model", "mfcc", "--svg", str(nowhere)])
+    assert code == 1
+    assert str(nowhere) in capsys.readouterr().err
+
+
+def test_a_folder_in_place_of_a_file_is_named(wav, tmp_path, capsys):
+    assert main(["embed", str(tmp_path), str(wav), "--model", "mfcc"]) == 1
+    assert f"Is a directory: '{tmp_path}'" in capsys.readouterr().err
+
+
 def test_models_are_listed(capsys):
     assert main(["models"]) == 0
     assert "mfcc" in capsys.readouterr().out

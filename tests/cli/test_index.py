@@ -11,7 +11,6 @@ from services.recommender.settings import RecommenderSettings
 from soundalike.cli import main
 from soundalike.cli.index import find_sounds, index_sounds
 from soundalike.client import Client, EmbedderClient, RecommenderClient
-from soundalike.errors import SpaceMismatch
 from tests.sounds import encoded, noise
 
 
@@ -40,7 +39,7 @@ def services(tmp_path):
         yield client
 
 
-def test_a_new_collection_keeps_its_pooling_and_another_does_not_fit(services, tmp_path):
+def test_a_collection_keeps_its_own_pooling(services, tmp_path):
     folder = tmp_path / "sounds"
     folder.mkdir()
     (folder / "one.wav").write_bytes(encoded(noise()))
@@ -50,8 +49,8 @@ def test_a_new_collection_keeps_its_pooling_and_another_does_not_fit(services, t
     (folder / "two.wav").write_bytes(encoded(noise(seed=1)))
     assert index_sounds(services, find_sounds(folder), "c").indexed == 1
     (folder / "three.wav").write_bytes(encoded(noise(seed=2)))
-    with pytest.raises(SpaceMismatch, match="new collection"):
-        index_sounds(services, find_sounds(folder), "c", pooling="max")
+    assert index_sounds(services, find_sounds(folder), "c", pooling="meanstd").indexed == 1
+    assert services.recommender.collection("c")["items"] == 3
 
 
 def test_another_embedder_takes_its_own_pooling(capsys):

@@ -37,6 +37,11 @@ def test_a_problem_has_the_numbers_that_matter():
     }
 
 
+def test_numbers_that_json_has_no_room_for_are_told_as_text():
+    told = problems.problem(errors.BadRequest("Too many.", limit=10, got=10**30))
+    assert (told["limit"], told["got"]) == (10, str(10**30))
+
+
 def test_settings_come_from_the_environment_when_they_are_loaded(monkeypatch):
     monkeypatch.setenv("SOUNDALIKE_MODEL", "fake")
     monkeypatch.setenv("SOUNDALIKE_MAX_UPLOAD_MB", "1.5")

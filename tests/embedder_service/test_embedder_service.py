@@ -104,6 +104,14 @@ def test_more_than_a_million_numbers_need_npy(client, wav, monkeypatch):
     assert answer.headers["x-soundalike-frame-rate"] == "1.0"
 
 
+def test_a_batch_holds_no_more_numbers_than_one_answer_may(client, wav, monkeypatch):
+    monkeypatch.setattr(schemas, "MOST_NUMBERS_IN_JSON", 20)
+    files = [("files", ("a.wav", wav))] * 2
+    assert client.post("/embed/batch", files=files).status_code == 200
+    told = assert_problem(client.post("/embed/batch", files=files * 2), 406, "not_acceptable")
+    assert "fewer files" in told["detail"]
+
+
 def test_a_batch_answers_each_file_in_order(client, wav):
     files = [("files", ("a.wav", wav)), ("files", ("b.txt", b"text")), ("files", ("c.wav", wav))]
     results = client.post("/embed/batch", files=files).json()["results"]
@@ -142,6 +150,8 @@ BAD = {
     "800 kHz": (encoded(SAMPLES, 800_000), 422, "bad_rate"),
     "NaN samples": (encoded(NAN, RATE, subtype="FLOAT"), 422, "bad_samples"),
     "infinite samples": (encoded(NAN * 0 + np.inf, RATE, subtype="FLOAT"), 422, "bad_samples"),
+    "louder than any sound": (encoded(SAMPLES * 1e25, RATE, subtype="FLOAT"), 422, "bad_samples"),
+    "four bytes of AIFF": (b"FORM", 422, "undecodable_audio"),
     "silence": (encoded(SAMPLES * 0, RATE), 422, "silent"),
     "too short": (encoded(SAMPLES[:5], RATE), 422, "too_short"),
     "too long": (encoded(np.tile(SAMPLES, (31, 1)), RATE), 413, "too_long"),

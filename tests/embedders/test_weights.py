@@ -319,3 +319,19 @@ def test_weights_that_changed_since_are_found_out(held):
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(Quarantined, match="has changed since it was brought"):
         weights.verify(held, FREE)
+
+
+def test_a_full_disk_does_not_empty_the_note_of_what_was_released(models, tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(SAFE)
+    notes.write_note(path, "pytorch_model.bin", "a" * 64, sha256(SAFE))
+
+    def full(self, text):
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        notes.note_quarantine(path, "broken")
+    assert notes.read_note(path).sha256 == "a" * 64
+    assert [one.name for one in tmp_path.glob("*unfinished*")] == []

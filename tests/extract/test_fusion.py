@@ -56,11 +56,31 @@ def test_each_is_made_once(extractors):
 
 
 @pytest.mark.parametrize(
-    "name", ["mfcc+nothing", "0*mfcc+fake", "x*mfcc+fake", "inf*mfcc+fake", "2*mfcc", "mfcc+", "+"]
+    "name",
+    [
+        "mfcc+nothing",
+        "0*mfcc+fake",
+        "x*mfcc+fake",
+        "inf*mfcc+fake",
+        "1e308*mfcc+fake",
+        "nan*mfcc+fake",
+        "2*mfcc",
+        "mfcc+",
+        "+",
+        "mfcc+2*mfcc",
+        "+".join(["mfcc"] * 9),
+    ],
 )
 def test_what_is_no_fusion_says_so(extractors, name):
     with pytest.raises(UnknownModel):
         extractors.get(name)
+
+
+@pytest.mark.parametrize("weight", ["0.1234567", "1000", "0.001", "33.333333333333336"])
+def test_the_name_that_is_answered_is_read_back_as_the_same(extractors, weight):
+    one = extractors.get(f"{weight}*mfcc+fake")
+    assert extractors.get(one.name) is one
+    assert one.name == f"{weight}*mfcc+fake"
 
 
 def test_a_part_without_weights_is_missed(extractors):

@@ -6,8 +6,9 @@ from matplotlib import colormaps
 
 from soundalike import pictures
 from soundalike.audio import spectra
-from soundalike.errors import BadRequest, Silent, TooLong, UndecodableAudio
+from soundalike.errors import BadRequest, Silent, TooLong, TooShort, UndecodableAudio
 from soundalike.pictures.settings import KINDS
+from tests import sounds
 from tests.pictures.sounds import RATE, chirp, chord, clicks, seconds, wav
 
 C_MAJOR = (261.63, 329.63, 392.0)
@@ -142,3 +143,14 @@ def test_settings_out_of_range_are_refused_by_name(one):
 def test_settings_that_ask_for_too_much_are_refused(wrong):
     with pytest.raises(BadRequest):
         pictures.Settings(**wrong)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sound_that_is_gone_once_it_is_resampled_is_too_short(kind):
+    with pytest.raises(TooShort):
+        pictures.compute(sounds.encoded(sounds.noise(0.01, 768_000)[:5], 768_000), [kind])
+
+
+def test_many_bands_count_against_the_size_of_a_picture():
+    with pytest.raises(BadRequest, match="mel_bands"):
+        pictures.Settings(seconds=600, rate_hz=48_000, hop_samples=64, fft_size=64, mel_bands=512)
