@@ -236,9 +236,11 @@ def test_going_over_to_another_embedder_killed_half_way_and_resumed(running, tmp
     assert re.search(r"\b1\d\d unchanged", done.stdout), "what was there was not embedded again"
     assert soundalike(*again, env=running.environment).returncode == 2
     ask.delete("moving", ["00.wav"])
+    ask.request("PUT", "/collections/moving/transform", json={"transform": "pca:4"})
     back = ["index", "--reembed", "--model", "mfcc", "--collection", "moving"]
     assert soundalike(*back, env=running.environment).returncode == 0
     assert ask.collection("moving")["name"] == kept
+    assert ask.collection("moving")["transform"] == "centre"
     assert "00.wav" not in {item["id"] for item in ask.items("moving")}, "what was deleted is back"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundalike.cli.index import Report, Sound, index_sounds
-from soundalike.errors import AudioError, BadRequest
+from soundalike.errors import AudioError, BadRequest, UnknownCollection
 
 if TYPE_CHECKING:
     from soundalike.client import Client
@@ -116,7 +116,8 @@ def _make_new(
 ) -> str:
     """Make the new collection, or find it, for the space of the first sound that can be embedded.
 
-    It is named after that space, and searched and ranked as the old one.
+    It is named after that space. Made now, it is searched and ranked as the old one; one that
+    is there, as where somebody goes back, keeps its own ways.
     """
     why = "their files are not where they were indexed from"
     for sound, _ in sounds:
@@ -130,13 +131,16 @@ def _make_new(
                 f"Collection '{name}' is of space '{old['space']}' already; name another --model."
             )
         new = f"{name[:KEPT_OF_NAME]}.{embedding.space.replace('/', '.')}"
-        services.recommender.create(
-            new,
-            space=embedding.space,
-            dim=len(embedding.vector),
-            engine=old["engine"],
-            model=embedding.model,
-            transform=old["transform"],
-        )
+        try:
+            services.recommender.collection(new)
+        except UnknownCollection:
+            services.recommender.create(
+                new,
+                space=embedding.space,
+                dim=len(embedding.vector),
+                engine=old["engine"],
+                model=embedding.model,
+                transform=old["transform"],
+            )
         return new
     raise BadRequest(f"No source of collection '{name}' can be embedded: {why}")
