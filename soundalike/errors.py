@@ -20,6 +20,7 @@
     │   ├── WeightsMissing        known, but its weights are not here      weights_missing
     │   ├── LicenceRefused        its licence is refused by a setting      licence_refused
     │   ├── Quarantined           its weights are here and cannot be used  quarantined
+    │   ├── DeviceMissing         the device that is set is not here       device_missing
     │   ├── OutOfMemory           the device has no memory left            out_of_memory
     │   └── EmbedderUnavailable   the embedder service does not answer     embedder_unavailable
     └── CatalogueError
@@ -29,6 +30,8 @@
         ├── BadVector             wrong length, not finite, or all zeros   bad_vector
         ├── SpaceMismatch         a vector of another embedding space      space_mismatch
         ├── StorageFull           the disk has no room left                storage_full
+        ├── BadBackup             a snapshot that is damaged or foreign    bad_backup
+        ├── DamagedIndex          an index on disk cannot be trusted       damaged_index
         └── RecommenderUnavailable  the recommender service does not answer  recommender_unavailable
 
 Every fault carries a sentence for a person (`detail`), a stable name for a
@@ -158,6 +161,12 @@ class Quarantined(EmbedderError):
     code = "quarantined"
 
 
+class DeviceMissing(EmbedderError):
+    """The device, runtime or precision that is set is not here."""
+
+    code = "device_missing"
+
+
 class OutOfMemory(EmbedderError):
     """The device ran out of memory."""
 
@@ -208,6 +217,18 @@ class StorageFull(CatalogueError):
     """The disk has no room left; what was acknowledged before is safe."""
 
     code = "storage_full"
+
+
+class DamagedIndex(CatalogueError):
+    """An index on disk is not what was written, or answers wrongly; it can be made again."""
+
+    code = "damaged_index"
+
+
+class BadBackup(CatalogueError):
+    """A snapshot of a collection that is damaged, of another kind, or of an unknown version."""
+
+    code = "bad_backup"
 
 
 class RecommenderUnavailable(CatalogueError):

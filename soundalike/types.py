@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -149,8 +149,7 @@ class Item:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbour:
+class Neighbour(NamedTuple):
     """One item of an answer.
 
     Attributes
@@ -163,9 +162,12 @@ class Neighbour:
         The item's metadata.
     rank_score : float, optional
         What results fall by, where that is not the score.
+    same : tuple of (str, float), optional
+        Where near duplicates count as one, the ids and scores of this one's.
     """
 
     id: str
     score: float
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any]
     rank_score: float | None = None
+    same: tuple[tuple[str, float], ...] | None = None

@@ -14,11 +14,12 @@ def root() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests see no weights but those they make, whatever this machine has."""
+    """Tests see no weights but those they make, whatever this machine has, and run on torch."""
     empty = str(tmp_path_factory.mktemp("no-weights"))
     with pytest.MonkeyPatch.context() as patch:
         for name in ("SOUNDALIKE_MODELS_DIR", "HF_HOME", "HF_HUB_CACHE"):
             patch.setenv(name, empty)  # for the processes that tests start
+        patch.setenv("SOUNDALIKE_RUNTIME", "torch")  # which has nothing to convert
         patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", empty)
         yield
 

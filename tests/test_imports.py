@@ -18,7 +18,17 @@ TABLE = {
     "embedders": (
         BASE | {"audio.colours", "audio.spectra", "pooling"},
         {"numpy"},
-        {"torch", "transformers", "openvino", "huggingface_hub", "httpx", "safetensors", "h5py"},
+        {
+            "torch",
+            "transformers",
+            "openvino",
+            "huggingface_hub",
+            "httpx",
+            "safetensors",
+            "h5py",
+            "unearth",
+            "httpx2",
+        },
     ),
     "extract": (BASE | {"audio", "embedders", "pooling"}, {"numpy"}, {"pyarrow", "ray"}),
     "engines": (BASE, {"numpy", "annoy", "faiss"}, set()),
@@ -28,7 +38,7 @@ TABLE = {
     "evaluation": (
         BASE | {"datasets", "catalogue", "engines", "pooling"},
         {"numpy"},
-        {"scipy"},
+        {"scipy", "torch"},
     ),
     "pictures": (BASE | {"audio"}, {"numpy"}, {"matplotlib"}),
     "client": (BASE, {"numpy", "httpx"}, set()),

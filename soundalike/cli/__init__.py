@@ -21,6 +21,7 @@ VERBS = {
     "recommend": "find what sounds like a file or an item",
     "similarity": "compare sounds with one another, and draw how alike they are",
     "evaluate": "measure how often neighbours are right ones",
+    "audit": "look for duplicates, silence, hubs and lost sources in a collection",
     "models": "list the embedders, fetch their weights, try them out",
     "demo": "fill an empty catalogue with sounds to try",
 }

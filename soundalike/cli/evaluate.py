@@ -1,4 +1,4 @@
-"""`soundalike evaluate retrieval SOURCE`: how often neighbours are right ones, by labels."""
+"""`soundalike evaluate retrieval` and `recommend`: what neighbours and recommenders are worth."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from soundalike.cli import recommenders
 from soundalike.cli.common import add_services, print_json
 from soundalike.cli.labelled import RECORDS, Wanted, read
 from soundalike.errors import BadRequest
@@ -22,6 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     summary = "measure how often the nearest items share a label"
     _add_retrieval(what.add_parser("retrieval", help=summary, description=summary.capitalize()))
+    summary = "measure recommenders of music on a listening log"
+    recommenders.add_arguments(
+        what.add_parser("recommend", help=summary, description=summary.capitalize())
+    )
 
 
 def _add_retrieval(parser: argparse.ArgumentParser) -> None:

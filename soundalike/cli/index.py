@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from soundalike.audio.containers import SUFFIXES
 from soundalike.cli.common import add_collection, add_services, client, print_json
 from soundalike.errors import (
+    AudioError,
     BadRequest,
     BadVector,
     EmbedderUnavailable,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 ITEMS_AT_ONCE = 100
 RECORDS = ".tfrecord"
+HEARD = ("seconds", "format", "silent")  # what the embedder tells of a sound and items keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +234,7 @@ class _Indexing:
             pool.shutdown(cancel_futures=True)
         return self.report
 
-    def _embed(self, sound: Sound) -> tuple[Embedding, str] | SoundalikeError | None:
+    def _embed(self, sound: Sound) -> tuple[Embedding, dict[str, Any]] | SoundalikeError | None:
         try:
             os.fspath(sound.path).encode()
         except UnicodeEncodeError:
@@ -243,7 +245,8 @@ class _Indexing:
             if self.known.get(sound.id) == (digest, sound.metadata.get("path")):
                 return None
             embedder = self.services.embedder
-            return embedder.embed(sound.path, model=self.model, pooling=self.pooling), digest
+            embedding = embedder.embed(sound.path, model=self.model, pooling=self.pooling)
+            return embedding, {"sha256": digest, **_fingerprint(sound.path)}
         except (EmbedderUnavailable, UnknownModel):
             raise
         except SoundalikeError as fault:
@@ -251,7 +254,7 @@ class _Indexing:
         except OSError as fault:
             return SoundalikeError(f"cannot be read: {fault}")
 
-    def _item(self, sound: Sound, embedding: Embedding, digest: str) -> Item:
+    def _item(self, sound: Sound, embedding: Embedding, found: dict[str, Any]) -> Item:
         from soundalike.types import Item
 
         if self.space is None:
@@ -270,13 +273,26 @@ class _Indexing:
                 got=embedding.space,
                 expected=self.space,
             )
-        audio = embedding.audio
-        found = {"sha256": digest, "seconds": audio["seconds"], "format": audio["format"]}
-        return Item(sound.id, embedding.vector, {**sound.metadata, **found})
+        heard = {name: embedding.audio[name] for name in HEARD}
+        return Item(sound.id, embedding.vector, {**sound.metadata, **heard, **found})
 
     def _write(self, items: list[Item]) -> None:
         recommender = self.services.recommender
         write_items(recommender, self.collection, items, self.report, space=self.space)
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    """Recognise a sound by its beginning; nothing of what cannot be decoded on this machine."""
+    try:
+        from soundalike.audio.decode import decode
+        from soundalike.audio.fingerprint import SECONDS, fingerprint
+    except ImportError:  # the services decode; where they run is another matter
+        return {}
+    try:
+        made = fingerprint(decode(path, first_s=SECONDS, mono=True))
+    except AudioError:
+        return {}
+    return {} if made is None else {"fingerprint": made}
 
 
 def write_items(

@@ -15,9 +15,11 @@ from soundalike.errors import BadRequest, EmbedderError, SoundalikeError
 if TYPE_CHECKING:
     from soundalike.embedders import Card
     from soundalike.embedders.weights import Source
+    from soundalike.extract.extractor import Extractor
 
 BYTES_PER_MB = 1_000_000
 TEST_SECONDS = 2.0
+TEST_TEXT = "a tone in noise"
 STATE_OF_FAULT = {
     "weights_missing": "missing",
     "licence_refused": "refused",
@@ -56,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_pull(actions.add_parser("pull", help="fetch weights, or take them from files"))
     check = actions.add_parser("check", help="verify the weights that are here, and try them out")
     check.set_defaults(do=_check)
-    check.add_argument("keys", nargs="*", metavar="KEY", help="all that are here by default")
+    check.add_argument("keys", nargs="*", metavar="NAME", help="all that are here by default")
 
 
 def _add_list(parser: argparse.ArgumentParser) -> None:
@@ -105,9 +107,10 @@ def _list(args: argparse.Namespace, keys: Sequence[str]) -> int:
         found = state_of(card)
         licence = card.weights.licence if card.weights else "no weights"
         size = "" if found.size_bytes is None else f"{found.size_bytes / BYTES_PER_MB:,.0f} MB"
+        rate = f"{card.sample_rate:>6} Hz" if card.hears else "  text"
         print(
-            f"{card.key:<14} {found.state:<11} {size:>8}  {licence:<13} {card.dim:>5} numbers  "
-            f"{card.sample_rate:>6} Hz"
+            f"{card.key:<14} {found.state:<11} {size:>8}  {licence:<15} {card.dim:>5} numbers  "
+            f"{rate}"
         )
         print(f"{'':<14} {card.summary}")
         if found.reason:
@@ -158,10 +161,15 @@ def _pull_one(args: argparse.Namespace, key: str) -> None:
     else:
         _fetch(key, card.weights, args)
     size = (state_of(card).size_bytes or 0) / BYTES_PER_MB
-    print(
-        f"'{key}' is here: {size:,.0f} MB under {card.weights.licence}. A service that runs takes "
-        "it for its default from its next start on."
-    )
+    print(f"'{key}' is here: {size:,.0f} MB under {card.weights.licence}.", _default_note(key))
+
+
+def _default_note(key: str) -> str:
+    from soundalike.embedders.choice import PREFERENCE
+
+    if key != PREFERENCE[0]:
+        return ""
+    return "A service that runs takes it for its default from its next start on."
 
 
 def _fetch(key: str, source: Source, args: argparse.Namespace) -> None:
@@ -206,24 +214,31 @@ def _check(args: argparse.Namespace, keys: Sequence[str]) -> int:
         for key, card in embedders.cards().items()
         if card.weights and state_of(card).state in ("here", "quarantined")
     ]
-    return _for_each(keys or here, _check_one)
+    return _for_each([embedders.create(name).name for name in args.keys] or here, _check_one)
 
 
-def _check_one(key: str) -> None:
+def _check_one(name: str) -> None:
     from soundalike import embedders
     from soundalike.embedders import weights
     from soundalike.extract.loading import Extractors
 
-    source = embedders.cards(hidden=True)[key].weights
-    if source is not None:
-        weights.verify(weights.folder(key, source), source)
-    extractor = Extractors().get(key)
-    extraction = extractor.extract(_test_sound(extractor.embedder.card.sample_rate))
-    if not _is_finite(extraction.values):
-        raise SoundalikeError("its answer to a sound is not finite.")
+    embedder = embedders.create(name)
+    if embedder.source is not None:
+        weights.verify(weights.folder(embedder.card.key, embedder.source), embedder.source)
+    extractor = Extractors().get(name)
+    if not _is_finite(_test_answer(extractor)):
+        raise SoundalikeError("its answer is not finite.")
     for what, why in extractor.embedder.quarantined.items():
-        print(f"{key}: not for {what}: {why}", file=sys.stderr)
-    print(f"{key}: good, {extraction.space}")
+        print(f"{name}: not for {what}: {why}", file=sys.stderr)
+    print(f"{name}: good, {extractor.space()}")
+
+
+def _test_answer(extractor: Extractor) -> object:
+    """Let it hear a sound, or read a text where that is all it takes."""
+    card = extractor.embedder.card
+    if not card.hears:
+        return extractor.embed_texts([TEST_TEXT])
+    return extractor.extract(_test_sound(card.sample_rate)).values
 
 
 def _is_finite(values: object) -> bool:

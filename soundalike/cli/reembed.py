@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soundalike.cli.index import Report, Sound, index_sounds
+from soundalike.cli.index import HEARD, Report, Sound, index_sounds
 from soundalike.errors import AudioError, BadRequest, UnknownCollection
 
 if TYPE_CHECKING:
     from soundalike.client import Client
 
 KEPT_OF_NAME = 32
-FROM_THE_FILE = ("sha256", "seconds", "format")
+FROM_THE_FILE = ("sha256", "fingerprint", *HEARD)
 
 
 @dataclass(frozen=True, slots=True)

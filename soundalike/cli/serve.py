@@ -8,7 +8,10 @@ import shlex
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from soundalike.cli.common import EMBEDDER_PORT, RECOMMENDER_PORT, data_dir, first_key
@@ -22,6 +25,7 @@ SERVICES = {
 READY_WITHIN_S = 120
 STOPPED_WITHIN_S = 15
 POLL_S = 0.2
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # read by the library that counts
 ANY_OR_LOOPBACK = ("127.0.0.1", "0.0.0.0", "::", "::1")  # noqa: S104  (compared, not bound)
 
 TRY_NEXT = """
@@ -45,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="embedder 8001, recommender 8002; with 'all' the first of two that follow each other",
     )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        help="processes that serve the recommender, about one a core (%(default)s)",
+    )
     parser.add_argument("--log-level", default="info", help="debug, info, warning (%(default)s)")
     parser.add_argument(
         "--fill",
@@ -61,8 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Start what was asked for and stay until it is stopped."""
+    if args.workers < 1 or (args.workers > 1 and args.service == "embedder"):
+        raise BadRequest("--workers is at least 1, and for the recommender alone.")
     if args.service == "all":
-        both = _Both(args.host, args.port or EMBEDDER_PORT, args.log_level)
+        both = _Both(args.host, args.port or EMBEDDER_PORT, args.log_level, args.workers)
         return both.run(args.fill, fetch=args.fetch)
     if args.fill is not None or args.fetch:
         raise BadRequest("--fill and --fetch go with 'serve all' alone.")
@@ -77,21 +89,33 @@ def _serve_one(args: argparse.Namespace) -> int:
             f"Serving needs an extra: pip install 'soundalike[{args.service}]'."
         ) from None
     application, usual_port = SERVICES[args.service]
-    uvicorn.run(
-        application,
-        factory=True,
-        host=args.host,
-        port=args.port or usual_port,
-        log_level=args.log_level,
-    )
+    with _counting_together() if args.workers > 1 else nullcontext():
+        uvicorn.run(
+            application,
+            factory=True,
+            host=args.host,
+            port=args.port or usual_port,
+            log_level=args.log_level,
+            access_log=False,  # the services write a line a request themselves, with its id
+            workers=args.workers,
+        )
     return 0
+
+
+@contextmanager
+def _counting_together() -> Iterator[None]:
+    """Give worker processes a folder in which they add up what each has counted."""
+    with tempfile.TemporaryDirectory(prefix="soundalike-metrics-") as folder:
+        os.environ[METRICS_FOLDER] = folder
+        yield
 
 
 class _Both:
     """Both services as child processes, stopped together."""
 
-    def __init__(self, host: str, port: int, log_level: str) -> None:
+    def __init__(self, host: str, port: int, log_level: str, workers: int) -> None:
         self.host, self.ports, self.log_level = host, (port, port + 1), log_level
+        self.more = {"embedder": [], "recommender": ["--workers", str(workers)]}
         reached = "localhost" if host in ANY_OR_LOOPBACK else host
         self.embedder, self.recommender = (f"http://{reached}:{own}" for own in self.ports)
         # the fill and the note are asked for with a key, where keys are set
@@ -111,7 +135,7 @@ class _Both:
         try:
             for service, port in zip(SERVICES, self.ports, strict=True):
                 where = ["--host", self.host, "--port", str(port), "--log-level", self.log_level]
-                self.children.append(self._start("serve", service, *where))
+                self.children.append(self._start("serve", service, *where, *self.more[service]))
             self._wait_until_ready()
             if fetch:
                 self._fetch_the_best()

@@ -77,7 +77,7 @@ def as_table(rows: Sequence[Quality]) -> str:
     titles = ["space", "pooling", "transform", *_titles(figures)]
     lines = [[one.space, one.pooling, one.transform, *_cells(one.figures)] for one in rows]
     lines.append(["chance", "", "", *_chance(figures)])
-    return _aligned([titles, *lines])
+    return aligned([titles, *lines])
 
 
 def _titles(figures: Figures) -> list[str]:
@@ -114,7 +114,8 @@ def _chance(figures: Figures) -> list[str]:
     return [*(f"{one.random:.3f}" for one in measures), "", ""]
 
 
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Lay cells out in columns, each as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rows = (zip(line, widths, strict=True) for line in lines)
     return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in row).rstrip() for row in rows)

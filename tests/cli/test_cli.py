@@ -40,6 +40,8 @@ def test_embed_goes_on_after_a_file_that_fails(wav, tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["embed"],
+        ["embed", "WAV", "--text", "a bell"],
         ["embed", "WAV", "--model", "none"],
         ["embed", "WAV", "--pooling", "none of these"],
         ["index", "nowhere"],
@@ -51,7 +53,7 @@ def test_wrong_use_is_2(wav, arguments, capsys):
     assert capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["nothing"], ["embed"], ["serve", "nothing"]])
+@pytest.mark.parametrize("arguments", [[], ["nothing"], ["serve", "nothing"]])
 def test_what_cannot_be_parsed_is_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)

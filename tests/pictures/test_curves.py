@@ -45,3 +45,20 @@ def test_marks_go_through_all_rows_and_are_told():
 
 def test_nothing_but_zeros_can_be_drawn():
     assert len(parts(curves.intervals([("a", {"x": (0.0, 0.0, 0.0)})]))["circle"]) == 1
+
+
+def test_lines_go_through_their_points_in_proportion():
+    points = [(50, (0.3, 0.4, 0.5)), (5, (0.1, 0.2, 0.3)), (500, (0.1, 0.1, 0.1))]
+    drawn = parts(curves.lines([("a <b>", points), ("c", points[:1])], "k"))
+    at = {one["text"]: one for one in drawn["text"]}
+    assert {"a <b>", "c", "k", "0", "0.5", "5", "50", "500"} <= at.keys()
+    xs = [float(at[number]["x"]) for number in ("5", "50", "500")]
+    assert xs[1] - xs[0] == pytest.approx(xs[2] - xs[1], abs=0.2)
+    assert [float(one["cx"]) for one in drawn["circle"]] == [*xs, xs[1]]
+    zero, half = (float(at[value]["y"]) for value in ("0", "0.5"))
+    heights = [(zero - 4 - float(one["cy"])) / (zero - half) * 0.5 for one in drawn["circle"]]
+    assert heights == pytest.approx([0.2, 0.4, 0.1, 0.4], abs=0.002)
+    thick = [one for one in drawn["line"] if "stroke-width" in one and one["x1"] != one["x2"]]
+    joins = [(float(one["x1"]), float(one["x2"])) for one in thick]
+    assert (xs[0], xs[1]) in joins
+    assert (xs[1], xs[2]) in joins
