@@ -1,7 +1,7 @@
 """Hand it a sound, get back what sounds like it.
 
-`soundalike.embed(path)` gives the vector of a sound; `soundalike.Client`
-speaks to the two services.
+`soundalike.embed(path)` gives the vector of a sound; `soundalike.Client` and
+`soundalike.AsyncClient` speak to the two services.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from soundalike.client import Client
+    from soundalike.client import AsyncClient, Client
     from soundalike.extract.loading import Extractors
     from soundalike.types import FloatArray
 
 __version__ = "0.1.0"
-__all__ = ["Client", "embed"]
+__all__ = ["AsyncClient", "Client", "embed"]
 
 
 @functools.cache
@@ -60,8 +60,8 @@ def embed(
 
 def __getattr__(name: str) -> Any:
     """Import the client when it is first asked for."""
-    if name == "Client":
-        from soundalike.client import Client
+    if name in ("AsyncClient", "Client"):
+        from soundalike import client
 
-        return Client
+        return getattr(client, name)
     raise AttributeError(name)

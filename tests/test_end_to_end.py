@@ -1,6 +1,7 @@
 """The main job as a user does it: both services over real sockets, and the real curl."""
 
 import csv
+import itertools
 import json
 import os
 import re
@@ -9,7 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -205,6 +209,26 @@ def test_indexing_again_embeds_only_what_changed(running, tmp_path):
     assert items["one.wav"]["path"] == str(folder / "one.wav")
 
 
+@contextmanager
+def asked_all_along(ask, collection):
+    """Ask for neighbours again and again; gives the answers, which are there at the end."""
+    answers, done = [], threading.Event()
+
+    def go_on():
+        last = False
+        while not last:
+            last = done.is_set()
+            answers.append(ask.recommend(id="01.wav", collection=collection))
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(go_on)
+        try:
+            yield answers
+        finally:
+            done.set()
+        asking.result()
+
+
 def test_going_over_to_another_embedder_killed_half_way_and_resumed(running, tmp_path):
     for number in range(250):
         (tmp_path / f"{number:02d}.wav").write_bytes(encoded(noise(0.3, seed=number)))
@@ -213,18 +237,24 @@ def test_going_over_to_another_embedder_killed_half_way_and_resumed(running, tmp
     ask.request("PUT", "/collections/moving/transform", json={"transform": "centre"})
     before = ask.collection("moving")
     again = ["index", "--reembed", "--model", "fake", "--collection", "moving"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "soundalike", *again], env=running.environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    while not any(1 <= one["items"] < 250 for one in ask.collections() if "fake" in one["space"]):
-        time.sleep(0.01)
-    process.kill()
-    process.communicate()
-    assert ask.recommend(id="00.wav", collection="moving").space == before["space"]
-    done = soundalike(*again, env=running.environment)
-    assert done.returncode == 0, done.stderr
+    with asked_all_along(ask, "moving") as answers:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "soundalike", *again], env=running.environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        half = range(1, 250)
+        while not any(one["items"] in half for one in ask.collections() if "fake" in one["space"]):
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        assert ask.recommend(id="00.wav", collection="moving").space == before["space"]
+        done = soundalike(*again, env=running.environment)
+        assert done.returncode == 0, done.stderr
     after = ask.collection("moving")
+    assert [space for space, _ in itertools.groupby(one.space for one in answers)] == [
+        before["space"], after["space"],
+    ]  # fmt: skip
+    assert {len(one.results) for one in answers} == {10}
     assert after["space"].startswith("fake/")
     assert after["items"] == before["items"] == 250
     assert after["transform"] == "centre"

@@ -16,6 +16,25 @@ from soundalike.errors import BadRequest, TooLarge, UndecodableAudio
 
 UPLOAD_FIELDS = ("file", "audio")
 IN_MEMORY_BYTES = 1 << 20
+USUAL_SETTING = "SOUNDALIKE_MAX_UPLOAD_MB"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How large a body may be, and the setting that says so."""
+
+    most_bytes: int
+    setting: str
+
+    def check(self, got: int) -> None:
+        """Refuse more bytes with `TooLarge`."""
+        if got > self.most_bytes:
+            raise TooLarge(
+                f"The body is larger than {self.most_bytes:,} bytes; "
+                f"send less, or raise {self.setting}.",
+                limit=self.most_bytes,
+                got=got,
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +57,13 @@ class BodyLimit:
     """ASGI middleware that refuses a body over a limit before it is all read.
 
     A declared length is believed when it is over the limit; the bytes are
-    counted in any case.
+    counted in any case. A route that takes larger bodies puts another `Limit`
+    into `request.state.body_limit` before it reads.
     """
 
     def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
         self.app = app
-        self.limit_bytes = limit_bytes
-
-    def _refuse(self, got: int) -> TooLarge:
-        return TooLarge(
-            f"The body is larger than {self.limit_bytes:,} bytes; "
-            "send less, or raise SOUNDALIKE_MAX_UPLOAD_MB.",
-            limit=self.limit_bytes,
-            got=got,
-        )
+        self.usual = Limit(limit_bytes, USUAL_SETTING)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its body counted."""
@@ -59,16 +71,17 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         declared = dict(scope["headers"]).get(b"content-length", b"0")
+        state = scope.setdefault("state", {})
         received = 0
 
         async def counted() -> Message:
             nonlocal received
-            if declared.isdigit() and int(declared) > self.limit_bytes:
-                raise self._refuse(int(declared))
+            limit: Limit = state.get("body_limit", self.usual)
+            if declared.isdigit():
+                limit.check(int(declared))
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.limit_bytes:
-                raise self._refuse(received)
+            limit.check(received)
             return message
 
         await self.app(scope, counted, send)
@@ -90,7 +103,7 @@ async def read_upload(request: Request) -> AsyncIterator[Upload]:
     UndecodableAudio
         An empty body.
     """
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         async with request.form() as form:
             found = next((form[field] for field in UPLOAD_FIELDS if field in form), None)
             if not isinstance(found, UploadFile):

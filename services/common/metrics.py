@@ -1,25 +1,66 @@
-"""What is counted, and by which id a request is told apart."""
+"""What is counted, and by which id a request is told apart.
+
+Where several processes serve, each counts in files of a folder that they share,
+named by an environment variable before they start, and any of them tells the
+sum. What a process that died had counted stays in it.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 import secrets
 import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+log = logging.getLogger(__name__)
+
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the library's own name for it
 REQUEST_ID_HEADER = b"x-request-id"
 ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
-class Metrics:
-    """The counters of one service, in a registry of its own."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A gauge at this moment: its name, a line of help, its labels, and its value."""
 
-    def __init__(self) -> None:
+    name: str
+    told: str
+    labels: Mapping[str, str]
+    value: float
+
+
+ReadGauges = Callable[[], Iterable[Reading]]
+
+
+def no_gauges() -> list[Reading]:
+    """Read nothing."""
+    return []
+
+
+class Metrics:
+    """The counters of one service, in a registry of its own.
+
+    Parameters
+    ----------
+    gauges : callable
+        Read whenever metrics are asked for; the same in every process.
+    """
+
+    def __init__(self, gauges: ReadGauges = no_gauges) -> None:
+        self.gauges = CollectorRegistry()
+        self.gauges.register(_Gauges(gauges))
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "soundalike_requests",
@@ -40,9 +81,34 @@ class Metrics:
 
         @router.get("/metrics", summary="Counters in Prometheus' text format")
         def metrics() -> Response:
-            return Response(generate_latest(self.registry), media_type=CONTENT_TYPE_LATEST)
+            told = generate_latest(self._counters()) + generate_latest(self.gauges)
+            return Response(told, media_type=CONTENT_TYPE_LATEST)
 
         return router
+
+    def _counters(self) -> CollectorRegistry:
+        if SHARED_FOLDER not in os.environ:
+            return self.registry
+        of_all = CollectorRegistry()
+        MultiProcessCollector(of_all)  # type: ignore[no-untyped-call]
+        return of_all
+
+
+class _Gauges(Collector):
+    def __init__(self, read: ReadGauges) -> None:
+        self._read = read
+
+    def describe(self) -> Iterable[Metric]:
+        return []  # otherwise they would be read on registering, when nothing is open yet
+
+    def collect(self) -> Iterable[Metric]:
+        families: dict[str, GaugeMetricFamily] = {}
+        for one in self._read():
+            family = families.setdefault(
+                one.name, GaugeMetricFamily(one.name, one.told, labels=list(one.labels))
+            )
+            family.add_metric(list(one.labels.values()), one.value)
+        return families.values()
 
 
 def _request_id(scope: Scope) -> str:
@@ -85,6 +151,8 @@ class Observe:
         try:
             await self.app(scope, receive, marked)
         finally:
-            route = _route(scope)
+            route, spent_s = _route(scope), time.perf_counter() - started
             self.metrics.requests.labels(route, scope["method"], status).inc()
-            self.metrics.seconds.labels(route).observe(time.perf_counter() - started)
+            self.metrics.seconds.labels(route).observe(spent_s)
+            told = (request_id, scope["method"], scope["path"], status, spent_s * 1000)
+            log.info("%s %s %r %d %.1f ms", *told)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
+from prometheus_client.registry import Collector
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Lifespan
 
 from services.common import problems
 from services.common.auth import require_key
 from services.common.bodies import BodyLimit
-from services.common.metrics import Metrics, Observe
+from services.common.direct import DirectRoute
+from services.common.logs import join_server
+from services.common.metrics import Metrics, Observe, ReadGauges, no_gauges
 from services.common.probes import Ready, probe_router
 from services.common.settings import CommonSettings
 
@@ -25,6 +29,9 @@ def make_service(
     ready: Ready,
     limits: Mapping[str, Any],
     lifespan: Lifespan[FastAPI],
+    gauges: ReadGauges = no_gauges,
+    counters: Iterable[Collector] = (),
+    direct: Iterable[DirectRoute] = (),
 ) -> FastAPI:
     """Put a service together.
 
@@ -42,22 +49,42 @@ def make_service(
         Limits beside the one on bytes, by name.
     lifespan : callable
         What is opened before the first request and closed after the last.
+    gauges : callable
+        What `/metrics` tells beside the counters; see `Metrics`.
+    counters : iterable of Collector
+        Counters of the service's own, which `/metrics` tells too.
+    direct : iterable of DirectRoute
+        Routes that are asked most: they are looked at first, and by no router of their own.
 
     Returns
     -------
     FastAPI
     """
+    join_server()
+    check_key = require_key(settings.keys)
     app = FastAPI(
         title=title,
         description=description,
         lifespan=lifespan,
-        dependencies=[Depends(require_key(settings.keys))],
+        dependencies=[Depends(check_key)] if settings.keys else [],
         redoc_url=None,
     )
-    metrics = Metrics()
+    app.state.check_key = check_key
+    metrics = Metrics(gauges)
+    for counter in counters:
+        metrics.registry.register(counter)
     app.add_middleware(BodyLimit, limit_bytes=settings.max_upload_bytes)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["*"],
+        )
     app.add_middleware(Observe, metrics=metrics)
     problems.install(app)
+    app.router.routes.extend(direct)
     all_limits = {"max_upload_bytes": settings.max_upload_bytes, **limits}
     for router in [*routers, metrics.router(), probe_router(ready, all_limits)]:
         app.include_router(router)

@@ -28,6 +28,16 @@ class CommonSettings(BaseSettings):
     max_upload_mb: float = Field(
         100.0, gt=0, description="Largest request body, in megabytes of 1,000,000 bytes."
     )
+    cors_origins: str = Field(
+        "",
+        description="Comma-separated origins whose pages may ask from a browser, or *; "
+        "none where it is empty.",
+    )
+
+    @property
+    def origins(self) -> list[str]:
+        """The origins whose pages may ask; empty where none may."""
+        return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
 
     @property
     def keys(self) -> tuple[str, ...]:

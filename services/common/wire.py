@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import orjson
@@ -50,9 +51,20 @@ def parse(model: type[Parsed], body: bytes) -> Parsed:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        detail = f"{where or 'body'}: {first['msg']}."
-        if "vector" in first["loc"][:-1]:
-            raise BadVector(detail, at=where) from None
-        raise BadRequest(detail, at=where) from None
+        raise _refusal(error) from None
+
+
+def parse_parameters(model: type[Parsed], parameters: Mapping[str, str]) -> Parsed:
+    """Check the parameters in a URL's query against their model; faults as of `parse`."""
+    try:
+        return model.model_validate(dict(parameters))
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+def _refusal(error: ValidationError) -> BadVector | BadRequest:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    detail = f"{where or 'body'}: {first['msg']}."
+    fault = BadVector if "vector" in first["loc"][:-1] else BadRequest
+    return fault(detail, at=where)

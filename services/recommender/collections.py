@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import asdict
 from typing import Annotated
 from urllib.parse import quote
 
@@ -12,6 +14,7 @@ from starlette.responses import Response
 from services.common.openapi import json_body
 from services.common.wire import Json, encode, parse
 from services.recommender import schemas
+from services.recommender.queries import MAX_CAPS
 from soundalike.catalogue import Catalogue
 from soundalike.errors import BadRequest, BadVector, SoundalikeError, UnknownCollection, UnknownItem
 from soundalike.pictures import heatmap
@@ -19,6 +22,7 @@ from soundalike.types import Item
 
 CREATED, NO_CONTENT = 201, 204
 SVG = "image/svg+xml"
+CAP = re.compile(r"[1-9][0-9]{0,5}")
 
 router = APIRouter(tags=["collections"])
 
@@ -46,10 +50,14 @@ def list_collections(catalogue: Kept) -> Json:
 )
 async def create_collection(request: Request, name: str, catalogue: Kept) -> Json:
     """Facts that are left out are not compared with a collection that is there."""
-    facts = parse(schemas.CollectionFacts, await request.body())
-    made = await run_in_threadpool(lambda: catalogue.create(name, **facts.model_dump()))
-    status = CREATED if made else 200
-    return Json(schemas.described(catalogue.describe(name)), status_code=status)
+    body = await request.body()
+
+    def create() -> Json:
+        facts = parse(schemas.CollectionFacts, body)
+        status = CREATED if catalogue.create(name, **facts.model_dump()) else 200
+        return Json(schemas.described(catalogue.describe(name)), status_code=status)
+
+    return await run_in_threadpool(create)
 
 
 @router.get(
@@ -89,10 +97,13 @@ def rebuild_collection(name: str, catalogue: Kept) -> Json:
 )
 async def set_transform(request: Request, name: str, catalogue: Kept) -> Json:
     """Fit it on all items; the old order serves meanwhile."""
-    wanted = parse(schemas.TransformIn, await request.body())
-    return Json(
-        schemas.described(await run_in_threadpool(catalogue.set_transform, name, wanted.transform))
-    )
+    body = await request.body()
+
+    def fit() -> Json:
+        wanted = parse(schemas.TransformIn, body)
+        return Json(schemas.described(catalogue.set_transform(name, wanted.transform)))
+
+    return await run_in_threadpool(fit)
 
 
 @router.get(
@@ -116,6 +127,31 @@ def compare_items(
     return Json({"collection": name, "ids": wanted, "similarity": matrix})
 
 
+@router.get(
+    "/collections/{name}/path",
+    summary="A walk from one item to another, by items that lie between them",
+    responses={200: {"model": schemas.Walk}},
+)
+def walk(
+    name: str,
+    catalogue: Kept,
+    *,
+    start: Annotated[str, Query(alias="from", description="where it begins")],
+    end: Annotated[str, Query(alias="to", description="where it ends")],
+    k: Annotated[int, Query(description="how many items, both ends counted")] = 10,
+    cap: Annotated[
+        list[str] | None, Query(description="field:most, such as artist:2; may be repeated")
+    ] = None,
+) -> Json:
+    """No item comes twice; there are fewer where no more lie between."""
+    caps = dict(map(_cap, cap or []))
+    if len(caps) > MAX_CAPS:
+        raise BadRequest(f"A path may have {MAX_CAPS} caps.", limit=MAX_CAPS, got=len(caps))
+    steps = catalogue.path(name, start, end, k, caps=caps)
+    info = catalogue.describe(name)
+    return Json({"collection": info.name, "space": info.space, "path": [asdict(s) for s in steps]})
+
+
 @router.get("/aliases", summary="Every alias, with the collection it points at")
 def list_aliases(catalogue: Kept) -> Json:
     """List all aliases."""
@@ -129,10 +165,14 @@ def list_aliases(catalogue: Kept) -> Json:
 )
 async def point_alias(request: Request, name: str, catalogue: Kept) -> Json:
     """Where a collection bears the name, it is set aside under another, which is told."""
-    wanted = parse(schemas.AliasIn, await request.body())
-    aside = await run_in_threadpool(catalogue.point, name, wanted.collection)
-    found = catalogue.describe(name).name
-    return Json({"alias": name, "collection": found, "set_aside": aside})
+    body = await request.body()
+
+    def point() -> Json:
+        aside = catalogue.point(name, parse(schemas.AliasIn, body).collection)
+        found = catalogue.describe(name).name
+        return Json({"alias": name, "collection": found, "set_aside": aside})
+
+    return await run_in_threadpool(point)
 
 
 @router.delete("/aliases/{name}", summary="Delete an alias", status_code=NO_CONTENT)
@@ -191,8 +231,12 @@ def list_items(
 )
 async def delete_items(request: Request, name: str, catalogue: Kept) -> Json:
     """Delete those that are there, and say how many they were."""
-    wanted = parse(schemas.Ids, await request.body())
-    return Json({"deleted": await run_in_threadpool(catalogue.delete, name, wanted.ids)})
+    body = await request.body()
+
+    def delete() -> Json:
+        return Json({"deleted": catalogue.delete(name, parse(schemas.Ids, body).ids)})
+
+    return await run_in_threadpool(delete)
 
 
 @router.get("/collections/{name}/items/{item_id:path}", summary="One item, with its vector")
@@ -215,16 +259,25 @@ def delete_item(name: str, item_id: str, catalogue: Kept) -> Response:
     return Response(status_code=NO_CONTENT)
 
 
+def _cap(text: str) -> tuple[str, int]:
+    field, _, most = text.rpartition(":")
+    if not field or not CAP.fullmatch(most):
+        raise BadRequest(f"A cap is a field and a number, such as artist:2; {text[:80]!r} is not.")
+    return field, int(most)
+
+
 def _items(body: bytes) -> tuple[list[Item], str | None]:
     parsed = parse(schemas.ItemsIn, body)
     return [one.item() for one in parsed.items], parsed.space
 
 
 def _lines(body: bytes) -> list[Item]:
-    items = []
+    items: list[Item] = []
     for number, line in enumerate(body.splitlines(), start=1):
         if not line.strip():
             continue
+        if len(items) == schemas.MAX_ITEMS:
+            raise BadRequest(f"Send {schemas.MAX_ITEMS} items at most.", limit=schemas.MAX_ITEMS)
         try:
             items.append(parse(schemas.ItemIn, line).item())
         except (BadRequest, BadVector) as fault:

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
-from services.common.wire import Body, encode
-from soundalike.catalogue.base import Answer, CollectionInfo, Query
-from soundalike.errors import BadRequest
+from services.common.wire import Body
+from soundalike import engines
+from soundalike.catalogue.base import Answer, CollectionInfo
 from soundalike.types import Item, Neighbour
 
 NDJSON = "application/x-ndjson"
-DEFAULT_COLLECTION = "default"
-DEFAULT_K = 10
-
-
-def _can_be_answered(metadata: dict[str, Any]) -> dict[str, Any]:
-    try:
-        encode(metadata)
-    except TypeError as error:  # a number beyond 64 bits, or nesting without end
-        raise ValueError(str(error)) from error
-    return metadata
-
-
-Metadata = Annotated[dict[str, Any], AfterValidator(_can_be_answered)]
+MAX_ITEMS = 10_000  # in one request
 
 
 class CollectionFacts(Body):
@@ -34,7 +22,7 @@ class CollectionFacts(Body):
 
     space: str = Field(description="embedding space of all its vectors, as /embed names it")
     dim: int = Field(description="length of each vector")
-    engine: str | None = Field(None, description="exact or annoy")
+    engine: str | None = Field(None, description=" or ".join(engines.NAMES))
     model: str | None = Field(None, description="embedder to ask for vectors of sounds")
     pooling: str | None = Field(None, description="pooling to ask that embedder for")
     transform: str | None = Field(None, description="what is done to vectors, such as centre")
@@ -57,7 +45,7 @@ class ItemIn(Body):
 
     id: str
     vector: list[float]
-    metadata: Metadata = Field(default_factory=dict)
+    metadata: dict[str, Any] = Field(default_factory=dict)
 
     def item(self) -> Item:
         """Give the item, its vector in double precision until it is checked."""
@@ -67,88 +55,14 @@ class ItemIn(Body):
 class ItemsIn(Body):
     """Items to keep."""
 
-    items: list[ItemIn]
+    items: list[ItemIn] = Field(max_length=MAX_ITEMS)
     space: str | None = Field(None, description="refused where it is not the collection's")
 
 
 class Ids(Body):
     """Items to delete."""
 
-    ids: list[str]
-
-
-class QueryIn(Body):
-    """One of many queries: a vector, or the id of an item."""
-
-    vector: list[float] | None = None
-    id: str | None = None
-
-    def query(self) -> Query:
-        """Give the one of both that is there.
-
-        Raises
-        ------
-        BadRequest
-            There are both, or none.
-        """
-        if (self.vector is None) == (self.id is None):
-            raise BadRequest('A query has either a "vector" or an "id".')
-        return self.id if self.id is not None else np.array(self.vector)
-
-
-class _Embedded(Body):
-    """What else an answer of /embed holds, so that it may be sent on as it is."""
-
-    model: Any = None
-    dim: Any = None
-    audio: Any = None
-    windows: Any = None
-    window_vectors: Any = None
-    device: Any = None
-    runtime: Any = None
-    dtype: Any = None
-    ms: Any = None
-    note: Any = None
-
-
-class RecommendIn(QueryIn, _Embedded):
-    """What neighbours are wanted of: a vector, the id of an item, or many queries."""
-
-    queries: list[QueryIn] | None = Field(None, description="in place of vector or id")
-    k: int = Field(DEFAULT_K, description="how many neighbours of each")
-    collection: str = DEFAULT_COLLECTION
-    space: str | None = Field(None, description="refused where it is not the collection's")
-    exact: bool = Field(False, description="compare with every item")
-
-    def all_queries(self, most: int) -> list[Query]:
-        """Give the queries, of which there is one where `queries` is not used.
-
-        Raises
-        ------
-        BadRequest
-            There are none or too many, or it is not clear which.
-        """
-        if self.queries is None:
-            return [self.query()]
-        if self.vector is not None or self.id is not None:
-            raise BadRequest('Send either "queries", or one "vector" or "id".')
-        if not 1 <= len(self.queries) <= most:
-            raise BadRequest(
-                f"Send 1 to {most} queries, not {len(self.queries)}.",
-                limit=most,
-                got=len(self.queries),
-            )
-        return [one.query() for one in self.queries]
-
-
-class WordsIn(Body):
-    """What neighbours are wanted of, in words."""
-
-    text: str = Field(min_length=1)
-    phrasings: bool = Field(False, description="average several phrasings of the text")
-    k: int = Field(DEFAULT_K, description="how many neighbours")
-    collection: str = DEFAULT_COLLECTION
-    exact: bool = Field(False, description="compare with every item")
+    ids: list[str] = Field(max_length=MAX_ITEMS)
 
 
 class FittedOn(BaseModel):
@@ -176,6 +90,15 @@ class Collection(BaseModel):
     aliases: list[str] = Field(description="other names that point at it")
     transform: str | None = Field(description="what is done to vectors before they are compared")
     fitted: FittedOn | None = Field(description="null while there are too few items to fit it on")
+    index: str = Field(description="ready, none where none is needed, missing while it is made")
+    note: str | None = Field(description="what is wrong with the index, and what is done about it")
+
+
+class Same(BaseModel):
+    """A near duplicate that another item stands for."""
+
+    id: str
+    score: float
 
 
 class Result(BaseModel):
@@ -185,6 +108,7 @@ class Result(BaseModel):
     score: float = Field(description="cosine")
     metadata: dict[str, Any]
     rank_score: float | None = Field(None, description="there where results fall by it")
+    same: list[Same] | None = Field(None, description="near duplicates, where they count as one")
 
 
 class Recommendation(BaseModel):
@@ -196,6 +120,22 @@ class Recommendation(BaseModel):
     exact: bool = Field(description="true where every item was compared")
     recall: float = Field(description="share of the true neighbours found, as measured")
     ms: dict[str, float]
+
+
+class WalkStep(BaseModel):
+    """One item of a walk."""
+
+    id: str
+    cosine: float = Field(description="with the item before; 1 for the first")
+    metadata: dict[str, Any]
+
+
+class Walk(BaseModel):
+    """A walk between two items."""
+
+    collection: str
+    space: str
+    path: list[WalkStep]
 
 
 def described(info: CollectionInfo) -> dict[str, Any]:
@@ -211,8 +151,12 @@ def answered(answer: Answer) -> dict[str, Any]:
 
 
 def _result(one: Neighbour) -> dict[str, Any]:
-    laid_out = {"id": one.id, "score": one.score, "metadata": one.metadata}
-    return laid_out if one.rank_score is None else laid_out | {"rank_score": one.rank_score}
+    laid_out: dict[str, Any] = {"id": one.id, "score": one.score, "metadata": one.metadata}
+    if one.rank_score is not None:
+        laid_out["rank_score"] = one.rank_score
+    if one.same is not None:
+        laid_out["same"] = [{"id": other, "score": score} for other, score in one.same]
+    return laid_out
 
 
 def listed(item: Item, *, vector: bool) -> dict[str, Any]:

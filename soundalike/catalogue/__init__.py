@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from soundalike.catalogue.base import Answer, Catalogue, CollectionInfo, Query
+from soundalike.catalogue.base import Answer, Catalogue, CollectionInfo
 from soundalike.catalogue.local import LocalCatalogue
 
-__all__ = ["Answer", "Catalogue", "CollectionInfo", "LocalCatalogue", "Query"]
+__all__ = ["Answer", "Catalogue", "CollectionInfo", "LocalCatalogue"]

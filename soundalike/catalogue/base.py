@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import IO, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from soundalike.types import FloatArray, Item, Neighbour
-
-Query: TypeAlias = str | FloatArray
-"""What neighbours are asked for: the id of an item, or a vector of shape (D,)."""
+from soundalike.catalogue.asks import Ask, Query
+from soundalike.catalogue.walking import Step
+from soundalike.types import Item, Neighbour
 
 DEFAULT_ENGINE = "annoy"
 
@@ -71,6 +70,11 @@ class CollectionInfo:
     fitted : FittedOn or None
         None without a transform, and while there are too few items to fit it on:
         then results fall by the cosine.
+    index : str
+        "ready" where there is an index, "none" where none is needed, "missing"
+        while it is made and every item is compared meanwhile.
+    note : str or None
+        What is wrong with the index, and what is done about it.
     """
 
     name: str
@@ -88,6 +92,8 @@ class CollectionInfo:
     aliases: tuple[str, ...]
     transform: str | None
     fitted: FittedOn | None
+    index: str
+    note: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +293,7 @@ class Catalogue(ABC):
     def recommend(
         self,
         name: str,
-        queries: Sequence[Query],
+        queries: Sequence[Query | Ask],
         k: int = 10,
         *,
         space: str | None = None,
@@ -299,8 +305,8 @@ class Catalogue(ABC):
         ----------
         name : str
             The collection.
-        queries : sequence of str or ndarray
-            Ids of items, which their own answers leave out, or vectors.
+        queries : sequence of str, ndarray or Ask
+            Ids of items, which their own answers leave out, or vectors; or what demands more.
         k : int
             How many neighbours to find for each, 1 to 1000.
         space : str, optional
@@ -311,18 +317,50 @@ class Catalogue(ABC):
         Returns
         -------
         list of Answer
-            One a query, each of min(k, items) neighbours.
+            One a query, each of k neighbours or all that there are and that meet its demands.
 
         Raises
         ------
         BadVector
-            A vector of the wrong length, not finite, or all zeros.
+            A vector of the wrong length, not finite, or all zeros; likes and dislikes that
+            cancel each other out.
         UnknownItem
             There is no item of an id.
         SpaceMismatch
             The vectors are of another space.
         BadRequest
             A k out of range.
+        """
+
+    @abstractmethod
+    def path(
+        self, name: str, start: str, end: str, k: int = 10, *, caps: Mapping[str, int] | None = None
+    ) -> list[Step]:
+        """Walk from one item to another, by items that lie between them.
+
+        Parameters
+        ----------
+        name : str
+            The collection.
+        start, end : str
+            Ids of two items.
+        k : int
+            How many items the walk has, both ends counted, 2 to 100; it has fewer where there
+            are no more.
+        caps : mapping of str to int, optional
+            The most items with one value of a metadata field.
+
+        Returns
+        -------
+        list of Step
+            None of them twice.
+
+        Raises
+        ------
+        UnknownItem
+            There is no item of an id.
+        BadRequest
+            Both ends are one item, or k is out of range.
         """
 
     @abstractmethod
@@ -364,11 +402,57 @@ class Catalogue(ABC):
         ------
         BadRequest
             There is no such transform.
+        Overloaded
+            Another call waits to do this, or to rebuild the same collection.
         """
 
     @abstractmethod
     def rebuild(self, name: str) -> CollectionInfo:
-        """Fit and index all items anew; returns when that serves."""
+        """Fit and index all items anew; returns when that serves.
+
+        Raises
+        ------
+        Overloaded
+            Another call waits to do this to the same collection.
+        """
+
+    @abstractmethod
+    def snapshot(self, name: str, file: IO[bytes]) -> None:
+        """Write a collection as it is at one moment into a file; see `backup` for its form.
+
+        Parameters
+        ----------
+        name : str
+            The collection.
+        file : binary file
+            Empty, readable, writable and seekable.
+
+        Raises
+        ------
+        StorageFull
+            There is no room for the file.
+        """
+
+    @abstractmethod
+    def restore(self, name: str, file: IO[bytes]) -> CollectionInfo:
+        """Make a collection of what `snapshot` wrote, in one step; its index is built anew.
+
+        Parameters
+        ----------
+        name : str
+            Which no collection and no alias bears.
+        file : binary file
+            Readable and seekable; it is read twice and must not change.
+
+        Raises
+        ------
+        CollectionExists
+            The name is taken.
+        BadBackup
+            The file is damaged, of another kind, or of an unknown version; nothing was written.
+        StorageFull
+            The disk is full; nothing was written.
+        """
 
     @abstractmethod
     def close(self) -> None:

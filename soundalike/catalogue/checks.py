@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from soundalike.catalogue.rows import UnitVectors
 from soundalike.errors import BadRequest, BadVector, SpaceMismatch
 from soundalike.types import FloatArray
 
@@ -21,6 +23,9 @@ MAX_DIM = 65_536
 MAX_K = 1000
 MAX_PAGE = 1000
 MAX_COMPARED = 500
+MAX_PATH = 100
+MAX_NESTING = 200  # of metadata; of an answer, in which it stands, 254 levels are written
+INTEGERS = range(-(1 << 63), 1 << 64)  # that an answer can tell
 
 
 def collection_name(name: str) -> None:
@@ -74,14 +79,37 @@ def metadata_text(owner: str, metadata: Mapping[str, Any]) -> str:
     Raises
     ------
     BadRequest
-        It holds what JSON cannot say, such as NaN.
+        It holds what JSON cannot say, such as NaN, or what an answer could not, such as
+        integers beyond 64 bits or nesting without end.
     """
+    _can_be_answered(owner, metadata)
     try:
         text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         text.encode()
     except (TypeError, ValueError) as error:
         raise BadRequest(f"The metadata of item {owner!r} is not JSON: {error}.") from error
     return text
+
+
+def _can_be_answered(owner: str, metadata: Mapping[str, Any]) -> None:
+    level: list[Any] = [metadata]
+    for _ in range(MAX_NESTING):
+        inner: list[Any] = []
+        for one in level:
+            values = one.values() if isinstance(one, Mapping) else one
+            for value in values:
+                if isinstance(value, Mapping | list | tuple):
+                    inner.append(value)
+                elif isinstance(value, int) and value not in INTEGERS:
+                    raise BadRequest(
+                        f"The metadata of item {owner!r} has an integer beyond 64 bits."
+                    )
+        if not inner:
+            return
+        level = inner
+    raise BadRequest(
+        f"The metadata of item {owner!r} is nested more than {MAX_NESTING} deep.", limit=MAX_NESTING
+    )
 
 
 def vector(label: str, values: npt.ArrayLike, dim: int) -> FloatArray:
@@ -106,8 +134,17 @@ def vector(label: str, values: npt.ArrayLike, dim: int) -> FloatArray:
         Of another shape, with NaN or infinity (also once rounded to float32),
         or all zeros.
     """
-    with np.errstate(over="ignore"):
-        array = np.asarray(values, dtype=np.float32)
+    array = _shaped(label, values, dim)
+    if not np.isfinite(array).all() or not array.any():
+        raise _useless(label, array)
+    return array
+
+
+def _shaped(label: str, values: npt.ArrayLike, dim: int) -> FloatArray:
+    array = np.asarray(values)
+    if array.dtype != np.float32:
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32)
     if array.shape != (dim,):
         got = array.size if array.ndim == 1 else list(array.shape)
         raise BadVector(
@@ -115,13 +152,33 @@ def vector(label: str, values: npt.ArrayLike, dim: int) -> FloatArray:
             expected=dim,
             got=got,
         )
-    if not np.isfinite(array).all():
-        raise BadVector(f"The vector of {label} holds NaN or infinity.")
-    if not array.any():
-        raise BadVector(f"The vector of {label} is all zeros, which points nowhere.")
     return array
 
 
-def stack(vectors: Sequence[FloatArray], dim: int) -> FloatArray:
+def _useless(label: str, array: FloatArray) -> BadVector:
+    if array.any():
+        return BadVector(f"The vector of {label} holds NaN or infinity.")
+    return BadVector(f"The vector of {label} is all zeros, which points nowhere.")
+
+
+def unit(label: str, values: npt.ArrayLike, dim: int) -> UnitVectors:
+    """Make sure that a vector can be compared, as `vector` does, and scale it to length one.
+
+    Returns
+    -------
+    ndarray of float64, shape (dim,)
+    """
+    array = _shaped(label, values, dim)
+    wide = array.astype(np.float64)
+    length = math.sqrt(wide.dot(wide))
+    if not 0 < length < math.inf:  # one number tells of NaN, infinity and zeros alike
+        raise _useless(label, array)
+    wide /= length
+    return wide
+
+
+def stack(vectors: Sequence[UnitVectors], dim: int) -> UnitVectors:
     """Stack vectors into a matrix; of shape (0, dim) where there are none."""
-    return np.stack(vectors) if vectors else np.empty((0, dim), dtype=np.float32)
+    if len(vectors) == 1:  # most often, and ten times as quick
+        return vectors[0][np.newaxis]
+    return np.stack(vectors) if vectors else np.empty((0, dim))

@@ -9,27 +9,35 @@ moves vectors, and the cosine of the stored vectors is told beside.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import gt, neg
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from soundalike.catalogue.snapshot import Snapshot
-from soundalike.engines.base import NO_ROW, Rows
+from soundalike.catalogue.rows import UnitVectors
+from soundalike.catalogue.snapshot import Marks, Snapshot
+from soundalike.engines.base import NO_ROW, Engine, Rows
 from soundalike.engines.exact import blocks, cosines
 from soundalike.types import FloatArray
 
-UnitVectors = npt.NDArray[np.float64]
-
 SCAN_ERROR = 1e-6  # by how much two cosines summed in single precision may be out of order
 SCORE_DIGITS = 7  # what single precision can tell; what it cannot is a tie
+SCORE_STEPS = 10.0**SCORE_DIGITS
 FEW_SPARE = 16
 ROWS_AT_ONCE = 4096
+GATHERED_SHARE = 0.1
+
+MANY_QUERIES = 64  # at once make a scan for each of them
+QUICKER_TOGETHER = 3  # times as quick as one by one, and an engine no more than a little
+EFFORT_IS_FOR = 10  # rows; for more, an engine takes longer by the square root
+
+LeftOut = frozenset[str] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Hits:
+class Hits(NamedTuple):
     """What was found for one query.
 
     Attributes
@@ -44,6 +52,8 @@ class Hits:
         As JSON.
     exact : bool
         True where every row was compared.
+    same : list of list of (str, float), or None
+        Where near duplicates count as one, those of each item, with their scores.
     """
 
     ids: list[str]
@@ -51,43 +61,33 @@ class Hits:
     ranks: list[float] | None
     metadata: list[str]
     exact: bool
+    same: list[list[tuple[str, float]]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Ranked:
-    """Rows in the order of an answer, with what they are ordered by."""
+class Found:
+    """Rows for one query, with what they fall by, and whether all were compared."""
 
     rows: Rows
-    ids: list[str]
     ranks: UnitVectors
-
-    def without(self, item: str | None, most: int) -> _Ranked:
-        """Leave out an item, and all but the first."""
-        kept = [place for place, one in enumerate(self.ids) if one != item][:most]
-        return _Ranked(self.rows[kept], [self.ids[place] for place in kept], self.ranks[kept])
+    exact: bool
 
 
-def unit(vectors: npt.ArrayLike) -> UnitVectors:
-    """Scale vectors to length one.
+class _Ranking(NamedTuple):
+    """As `Found`, in lists.
 
-    Parameters
-    ----------
-    vectors : array_like, shape (N, D)
-        Finite, none of them zero.
-
-    Returns
-    -------
-    ndarray of float64, shape (N, D)
+    After a search, which empties the processor's caches, numpy takes longer for
+    ten numbers than Python.
     """
-    # in double precision neither the largest nor the smallest float32 leaves the range
-    wide = np.asarray(vectors, dtype=np.float64)
-    lengths: UnitVectors = np.linalg.norm(wide, axis=1, keepdims=True)
-    return wide / lengths
+
+    rows: list[int]
+    ranks: list[float]
+    exact: bool
 
 
 def similarity(units: UnitVectors) -> UnitVectors:
     """Compare vectors of unit length with one another; give a matrix of cosines."""
-    return _rounded(units @ units.T)
+    return np.array([_rounded(row) for row in (units @ units.T).tolist()])
 
 
 def search(
@@ -118,51 +118,129 @@ def search(
     list of Hits
         One a query, each of k items or all there are.
     """
+    left_out = [None if one is None else frozenset([one]) for one in without]
+    asked = places(snapshot, queries, without=left_out, exact=exact)
+    ranked = _ranked(snapshot, asked, k, without=left_out, allowed=None, exact=exact)
+    return [_hits(snapshot, query, one) for query, one in zip(queries, ranked, strict=True)]
+
+
+def places(
+    snapshot: Snapshot, queries: UnitVectors, *, without: Sequence[LeftOut], exact: bool
+) -> UnitVectors:
+    """Tell where to look for the neighbours of queries: where the transform moves them.
+
+    See `search`; shape (Q, S).
+    """
     fitted = snapshot.base.fitted
-    asked = queries if fitted is None else fitted.queries(queries)
-    if fitted is not None and (spread := fitted.steps.expand):
-        near = _nearest_items(snapshot, asked, spread, without=without, exact=exact)
-        for query, (ranked, _) in enumerate(near):
-            asked[query] = fitted.expand(asked[query], snapshot.places(ranked.rows))
-    found = _nearest_items(snapshot, asked, k, without=without, exact=exact)
-    return [
-        _hits(snapshot, query, ranked, all_compared)
-        for query, (ranked, all_compared) in zip(queries, found, strict=True)
-    ]
+    if fitted is None:
+        return queries
+    asked = fitted.queries(queries)
+    if spread := fitted.steps.expand:
+        near = nearest(snapshot, asked, spread, without=without, exact=exact)
+        for place, one in enumerate(near):
+            asked[place] = fitted.expand(asked[place], snapshot.places(one.rows))
+    return asked
 
 
-def _hits(snapshot: Snapshot, query: UnitVectors, ranked: _Ranked, all_compared: bool) -> Hits:
-    moved = snapshot.base.fitted is not None
-    cosines_of = (
-        _rounded(_products(snapshot.vectors, query, ranked.rows)) if moved else ranked.ranks
-    )
-    return Hits(
-        ids=ranked.ids,
-        scores=cosines_of.tolist(),
-        ranks=ranked.ranks.tolist() if moved else None,
-        metadata=[snapshot.metadata[row] for row in ranked.rows.tolist()],
-        exact=all_compared,
-    )
+def scores(snapshot: Snapshot, query: UnitVectors, rows: Rows) -> UnitVectors:
+    """Tell the cosines of a query of unit length and rows, to seven decimals."""
+    return np.array(_rounded(_products(snapshot.vectors, query, rows)))
 
 
-def _nearest_items(
+def _hits(snapshot: Snapshot, query: UnitVectors, found: _Ranking) -> Hits:
+    rows, ranks, exact = found
+    ids, metadata = snapshot.keys(rows), snapshot.metadata(rows)
+    if snapshot.base.fitted is None:
+        return Hits(ids, ranks, None, metadata, exact)
+    own = scores(snapshot, query, np.array(rows, dtype=np.int64)).tolist()
+    return Hits(ids, own, ranks, metadata, exact)
+
+
+def nearest(
     snapshot: Snapshot,
     asked: UnitVectors,
     k: int,
     *,
-    without: Sequence[str | None],
-    exact: bool,
-) -> list[tuple[_Ranked, bool]]:
-    """Rank the nearest items of places; tells also whether every row was compared."""
-    wanted = k + 1 if any(one is not None for one in without) else k
-    if exact or snapshot.exact:
-        found = [(rows, True) for rows in _scan(snapshot, asked, wanted)]
-    else:
-        found = _look_up(snapshot, asked, wanted)
+    without: Sequence[LeftOut],
+    allowed: Marks | None = None,
+    exact: bool = False,
+) -> list[Found]:
+    """Rank the items nearest to places.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        Where to look.
+    asked : ndarray of float64, shape (Q, S)
+        What `places` gave.
+    k : int
+        How many items to find for each.
+    without : sequence of frozenset of str or None, length Q
+        For each the items that must not be found.
+    allowed : ndarray of bool, shape (rows,), optional
+        The rows that may be found; they are all compared.
+    exact : bool
+        Compare every row, whatever the engine.
+
+    Returns
+    -------
+    list of Found
+        One a place, each of k rows or all there are.
+    """
+    ranked = _ranked(snapshot, asked, k, without=without, allowed=allowed, exact=exact)
     return [
-        (_rank(snapshot, query, rows).without(left_out, k), all_compared)
-        for query, (rows, all_compared), left_out in zip(asked, found, without, strict=True)
+        Found(np.array(rows, dtype=np.int64), np.array(ranks, dtype=np.float64), all_compared)
+        for rows, ranks, all_compared in ranked
     ]
+
+
+def _ranked(
+    snapshot: Snapshot,
+    asked: UnitVectors,
+    k: int,
+    *,
+    without: Sequence[LeftOut],
+    allowed: Marks | None,
+    exact: bool,
+) -> list[_Ranking]:
+    """Find and rank; see `nearest`."""
+    wanted = k + max(map(len, filter(None, without)), default=0)
+    engine = snapshot.engine
+    if allowed is not None:
+        rows = np.flatnonzero(allowed & ~snapshot.dead)
+        candidates = [(_pick(snapshot, one, rows, wanted), True) for one in asked]
+    elif exact or engine is None or _scan_is_quicker(snapshot, engine, len(asked), wanted):
+        candidates = [(rows, True) for rows in _scan(snapshot, asked, wanted)]
+    else:
+        candidates = _look_up(snapshot, engine, asked, wanted)
+    return [
+        _rank(snapshot, query, rows, k, without=left_out, exact=all_compared)
+        for query, (rows, all_compared), left_out in zip(asked, candidates, without, strict=True)
+    ]
+
+
+def _pick(snapshot: Snapshot, query: UnitVectors, rows: Rows, wanted: int) -> Rows:
+    """Compare some rows; the candidates are all that may be among the nearest, ties included."""
+    narrow = query.astype(np.float32)
+    if len(rows) > GATHERED_SHARE * len(snapshot.dead):
+        # in order a row is read so much faster that it pays to read those between them too
+        base = cosines(snapshot.base.places, narrow[np.newaxis])[0]
+        tail = cosines(snapshot.tail_places, narrow[np.newaxis])[0]
+        scores = np.concatenate([base, tail])[rows]
+    else:
+        scores = np.concatenate(
+            [
+                cosines(snapshot.places(rows[start : start + ROWS_AT_ONCE]), narrow[np.newaxis])[0]
+                for start in range(0, max(1, len(rows)), ROWS_AT_ONCE)
+            ]
+        )
+    return rows[_nearest(scores, wanted)]
+
+
+def _scan_is_quicker(snapshot: Snapshot, engine: Engine, queries: int, wanted: int) -> bool:
+    rows = len(snapshot.dead) / (QUICKER_TOGETHER if queries >= MANY_QUERIES else 1)
+    longer = math.sqrt(max(wanted, EFFORT_IS_FOR) / EFFORT_IS_FOR)
+    return rows < longer * engine.effort * engine.rows_per_effort
 
 
 def _scan(snapshot: Snapshot, queries: UnitVectors, wanted: int) -> list[Rows]:
@@ -179,32 +257,42 @@ def _scan(snapshot: Snapshot, queries: UnitVectors, wanted: int) -> list[Rows]:
     return found
 
 
-def _look_up(snapshot: Snapshot, queries: UnitVectors, wanted: int) -> list[tuple[Rows, bool]]:
+def _look_up(
+    snapshot: Snapshot, engine: Engine, queries: UnitVectors, wanted: int
+) -> list[tuple[Rows, bool]]:
     """Ask the engine, and scan the tail; scan everything where the dead leave too few.
 
     So is done for a query of which a transform left nothing, that has no direction to look in.
     """
-    base = len(snapshot.base.places)
-    dead, dead_in_tail = snapshot.dead[:base], snapshot.dead[base:]
-    gone = int(np.count_nonzero(dead))
+    base, gone, moved = len(snapshot.base.places), snapshot.gone, snapshot.base.fitted is not None
     narrow = queries.astype(np.float32)
-    in_base, _ = snapshot.base.engine.search(narrow, wanted + _spare(wanted, gone, base))
-    in_tail = cosines(snapshot.tail_places, narrow)
-    in_tail[:, dead_in_tail] = -np.inf
+    in_base, _ = engine.search(narrow, wanted + _spare(wanted, gone, base))
+    in_tail = _tail_scores(snapshot, narrow)
     found = []
     for query, nearest, scores in zip(queries, in_base, in_tail, strict=True):
-        rows = nearest[nearest != NO_ROW]
-        alive = rows[~dead[rows]]
-        if len(alive) < min(wanted, base - gone) or not query.any():
+        rows = nearest if nearest[-1] != NO_ROW else nearest[nearest != NO_ROW]
+        if gone:
+            rows = rows[~snapshot.dead[rows]]
+        if len(rows) < min(wanted, base - gone) or (moved and not query.any()):
             found.append((_scan(snapshot, query[np.newaxis], wanted)[0], True))
-        else:
-            found.append((np.concatenate([alive, base + _nearest(scores, wanted)]), False))
+            continue
+        if len(scores):
+            rows = np.concatenate([rows, base + _nearest(scores, wanted)])
+        found.append((rows, False))
     return found
+
+
+def _tail_scores(snapshot: Snapshot, queries: FloatArray) -> FloatArray:
+    if not len(snapshot.tail):
+        return np.empty((len(queries), 0), dtype=np.float32)
+    scores = cosines(snapshot.tail_places, queries)
+    scores[:, snapshot.dead[len(snapshot.base.places) :]] = -np.inf
+    return scores
 
 
 def _spare(wanted: int, dead: int, rows: int) -> int:
     """How many more to ask for: twice what the dead are expected to take."""
-    return min(dead, FEW_SPARE + 2 * wanted * dead // rows)
+    return min(dead, FEW_SPARE + 2 * wanted * dead // rows) if dead else 0
 
 
 def _nearest(scores: FloatArray, wanted: int) -> Rows:
@@ -215,27 +303,54 @@ def _nearest(scores: FloatArray, wanted: int) -> Rows:
     return np.flatnonzero(scores > -np.inf)
 
 
-def _rank(snapshot: Snapshot, asked: UnitVectors, rows: Rows) -> _Ranked:
-    """Order rows by falling rank and rising id."""
-    products = _products(snapshot.places, asked, rows)
+def _rank(
+    snapshot: Snapshot,
+    asked: UnitVectors,
+    found: Rows,
+    k: int,
+    *,
+    without: LeftOut,
+    exact: bool,
+) -> _Ranking:
+    """Order rows by falling rank and rising id; keep the first, but for some items."""
+    products = _products(snapshot.places, asked, found)
     fitted = snapshot.base.fitted
-    ranks = _rounded(products) if fitted is None else _rounded(fitted.scale * products, most=np.inf)
-    ids = [snapshot.ids[row] for row in rows.tolist()]
-    falling = (-ranks).tolist()
-    order = sorted(range(len(rows)), key=lambda place: (falling[place], ids[place]))
-    return _Ranked(rows[order], [ids[place] for place in order], ranks[order])
+    if fitted is None:
+        ranks = _rounded(products)
+    else:
+        ranks = _rounded([fitted.scale * one for one in products], most=math.inf)
+    rows, ranks = _ordered(snapshot, found.tolist(), ranks)
+    if without:
+        places = [n for n, name in enumerate(snapshot.keys(rows)) if name not in without]
+        rows, ranks = [rows[n] for n in places], [ranks[n] for n in places]
+    return _Ranking(rows[:k], ranks[:k], exact)
 
 
-def _products(gather: Callable[[Rows], FloatArray], query: UnitVectors, rows: Rows) -> UnitVectors:
+def _ordered(
+    snapshot: Snapshot, rows: list[int], ranks: list[float]
+) -> tuple[list[int], list[float]]:
+    if all(map(gt, ranks, ranks[1:])):  # as an engine gives them, most often
+        return rows, ranks
+    by_key = len(snapshot.tail) and len(set(ranks)) < len(ranks)
+    names = snapshot.keys(rows) if by_key else rows  # the rows of the base lie by rising id
+    ordered = sorted(zip(map(neg, ranks), names, rows, strict=True))
+    return [row for _, _, row in ordered], [-rank for rank, _, _ in ordered]
+
+
+def _products(gather: Callable[[Rows], FloatArray], query: UnitVectors, rows: Rows) -> list[float]:
     """Multiply a query with rows, in double precision."""
-    products = np.empty(len(rows))
+    products: list[float] = []
     for start in range(0, len(rows), ROWS_AT_ONCE):
-        some = gather(rows[start : start + ROWS_AT_ONCE]).astype(np.float64)
-        # einsum sums every row in the same order, so identical vectors score identically
-        products[start : start + ROWS_AT_ONCE] = np.einsum("ij,j->i", some, query)
+        wide = gather(rows[start : start + ROWS_AT_ONCE]).astype(np.float64)
+        # unlike a matrix product this sums every row in the same order, so identical vectors
+        # score identically
+        products += np.vecdot(wide, query).tolist()
     return products
 
 
-def _rounded(products: UnitVectors, *, most: float = 1.0) -> UnitVectors:
-    rounded: UnitVectors = np.clip(products, -most, most).round(SCORE_DIGITS)
-    return rounded + 0.0  # no score is minus zero
+def _rounded(products: Iterable[float], *, most: float = 1.0) -> list[float]:
+    return [
+        # the quotient of an integer, and so never minus zero
+        most if one > most else -most if one < -most else round(SCORE_STEPS * one) / SCORE_STEPS
+        for one in products
+    ]

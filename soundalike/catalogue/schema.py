@@ -2,15 +2,23 @@
 
 ::
 
-    collections   id, name, its facts, and the sequence of its last write
+    collections   id, name, its facts, the sequence of its last write, and `pruned`
     items         id, collection, key, vector, metadata, hash, sequence
+    deletions     collection, key, sequence
     aliases       name, collection
     fitted        collection, what its transform learned, and after which write
+    indexes       collection, the folder of its index, and the write that it shows
+    layout        one row: a number that rises whenever another table than items
+                  or deletions changes
 
 An item's `key` is the id its owner gave it, `id` a small number of our own.
 Vectors are float32, little-endian, as they were given; `hash` is a digest of
 those bytes, by which an upsert that changes nothing is told from one that
 does.
+
+Whoever holds a collection in memory catches up by reading what bears a
+sequence above its own, in `items` and in `deletions`. Deletions up to `pruned`
+have been forgotten: who is further behind reads everything again.
 """
 
 from __future__ import annotations
@@ -20,11 +28,11 @@ from pathlib import Path
 
 from soundalike.errors import CatalogueError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 PAGE_BYTES = 16_384  # a vector of 512 numbers wastes 42 % of a 4 KB page and 14 % of this
-BUSY_S = 10.0
+BUSY_S = 30.0
 
-SCHEMA = """
+COLLECTIONS_AND_ITEMS = """
 CREATE TABLE collections (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL UNIQUE,
@@ -34,8 +42,7 @@ CREATE TABLE collections (
     model TEXT,
     pooling TEXT,
     created REAL NOT NULL,
-    sequence INTEGER NOT NULL DEFAULT 0,
-    transform TEXT
+    sequence INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE items (
     id INTEGER PRIMARY KEY,
@@ -49,9 +56,10 @@ CREATE TABLE items (
 );
 """
 
-# what version 2 added beside a column; its parameters are large and have a table to themselves,
-# since SQLite writes a whole row again where one column of it changes
-ADDED = """
+# parameters are large and have a table to themselves, since SQLite writes a whole row again
+# where one column of it changes
+ALIASES_AND_TRANSFORMS = """
+ALTER TABLE collections ADD COLUMN transform TEXT;
 CREATE TABLE IF NOT EXISTS aliases (
     name TEXT PRIMARY KEY,
     collection INTEGER NOT NULL REFERENCES collections (id) ON DELETE CASCADE
@@ -63,11 +71,28 @@ CREATE TABLE fitted (
 );
 """
 
-# from which version: what makes the tables of the newest
-MIGRATIONS = {
-    0: SCHEMA + ADDED,
-    1: "ALTER TABLE collections ADD COLUMN transform TEXT;" + ADDED,
-}
+CATCHING_UP = """
+ALTER TABLE collections ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX items_by_sequence ON items (collection, sequence);
+CREATE TABLE deletions (
+    collection INTEGER NOT NULL REFERENCES collections (id) ON DELETE CASCADE,
+    key TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    PRIMARY KEY (collection, key)
+) WITHOUT ROWID;
+CREATE INDEX deletions_by_sequence ON deletions (collection, sequence);
+CREATE TABLE indexes (
+    collection INTEGER PRIMARY KEY REFERENCES collections (id) ON DELETE CASCADE,
+    folder TEXT NOT NULL,
+    sequence INTEGER NOT NULL
+);
+CREATE TABLE layout (version INTEGER NOT NULL);
+INSERT INTO layout VALUES (0);
+UPDATE collections SET pruned = sequence;
+"""
+
+# what leads from each version to the next
+MIGRATIONS = (COLLECTIONS_AND_ITEMS, ALIASES_AND_TRANSFORMS, CATCHING_UP)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -111,7 +136,6 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    if version in MIGRATIONS:
-        connection.executescript(
-            f"BEGIN; {MIGRATIONS[version]} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-        )
+    if version < SCHEMA_VERSION:
+        steps = "".join(MIGRATIONS[version:])
+        connection.executescript(f"BEGIN; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")

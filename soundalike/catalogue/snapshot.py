@@ -1,11 +1,11 @@
-"""What one collection is searched in: immutable snapshots, and who makes the next one.
+"""What one collection is searched in: immutable snapshots, and how the next one is made.
 
-A snapshot is a base (a matrix with an engine over it), a tail (rows that came
-since, searched exactly) and marks on the rows that are dead. A reader takes
-the current snapshot, one reference, and needs no lock. A write makes the next
-snapshot cheaply: the tail grows in a buffer that all snapshots share, of which
-each sees its own length, and the marks are copied. When the tail is long or
-many rows are dead, everything that lives becomes a new base.
+A snapshot is a base (rows that are indexed), a tail (rows that came since,
+searched exactly) and marks on the rows that are dead. A reader takes the
+current snapshot, one reference, and needs no lock. What was written, by
+whichever process, makes the next snapshot cheaply: the tail grows in a buffer
+that all snapshots share, of which each sees its own length, and the marks are
+copied.
 
 Where the collection has a transform, rows are searched in the places to which
 it moves them; it is fitted anew with the base.
@@ -13,22 +13,20 @@ it moves them; it is fitted anew with the base.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from soundalike import engines
-from soundalike.catalogue import transforms
-from soundalike.catalogue.rows import Base, Buffer, gather
-from soundalike.catalogue.transforms import Fitted
+from soundalike.catalogue.columns import Columns
+from soundalike.catalogue.rows import Base, Tail, gather, pick, unit
 from soundalike.engines.base import Engine, Rows
 from soundalike.types import FloatArray
 
 EXACT_BELOW = 10_000  # here an exact scan takes about a millisecond
 SHORT_TAIL_ROWS = 2_000
+LONG_TAIL_ROWS = 10_000
 TAIL_SHARE = 0.05
 FEW_DEAD_ROWS = 100
 DEAD_SHARE = 0.10
@@ -39,41 +37,106 @@ Marks = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """All of a collection at one moment.
+class Items:
+    """Items as they are read: keys, metadata as JSON, and vectors of shape (rows, dim)."""
+
+    keys: Sequence[str]
+    metadata: Sequence[str]
+    vectors: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """The metadata of rows as it is now; it knows no more, so that nothing leads in a circle.
 
     Attributes
     ----------
-    ids : list of str
-        The item of each row, base first; entries past the last row belong to
-        snapshots that came after.
-    metadata : list of str
-        The metadata of each row, as JSON, in a list like `ids`.
+    base : sequence of str
+        Of the first rows, as it was when they were indexed.
+    relabelled : dict of int to str
+        Of those of them that were given other since.
+    tail : list of str
+        Of the rows that came after.
+    """
+
+    base: Sequence[str]
+    relabelled: dict[int, str]
+    tail: list[str]
+
+    def of(self, rows: Sequence[int]) -> list[str]:
+        """Give the metadata of rows, as JSON."""
+        if not self.tail and not self.relabelled:
+            return pick(self.base, rows)
+        base, changed, size = self.base, self.relabelled, len(self.base)
+        return [
+            self.tail[row - size]
+            if row >= size
+            else (changed[row] if row in changed else base[row])
+            for row in rows
+        ]
+
+    def change(self, row: int, text: str) -> None:
+        """Give a row other metadata."""
+        if row < len(self.base):
+            self.relabelled[row] = text
+        else:
+            self.tail[row - len(self.base)] = text
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """All of a collection at one moment.
+
+    Rows are numbered through base and tail.
+
+    Attributes
+    ----------
     base : Base
         The first rows.
     tail : ndarray of float32, shape (T, D)
         Rows of unit length that came after the base.
     tail_places : ndarray of float32, shape (T, S)
         Where they are looked for.
+    tail_keys : list of str
+        The items of the tail; entries past the last row belong to snapshots
+        that came after.
+    labels : Labels
+        The metadata of all rows, and of those of snapshots that came after.
+    columns : Columns
+        The metadata of all rows, by field.
     dead : ndarray of bool, shape (B + T,)
         Rows that were replaced or deleted.
+    gone : int
+        How many rows of the base are dead.
     live : int
         Rows that are not dead.
-    exact : bool
-        True where every row has to be compared.
+    engine : Engine or None
+        Over the places of the base; None where every row has to be compared.
     sequence : int
         The write this shows.
     """
 
-    ids: list[str]
-    metadata: list[str]
     base: Base
     tail: FloatArray
     tail_places: FloatArray
+    tail_keys: list[str]
+    labels: Labels
+    columns: Columns
     dead: Marks
+    gone: int
     live: int
-    exact: bool
+    engine: Engine | None
     sequence: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether every answer is right."""
+        return self.engine is None
+
+    @property
+    def indexed(self) -> int:
+        """How many items are in the index."""
+        return len(self.base.vectors) - self.gone
 
     def vectors(self, rows: Rows) -> FloatArray:
         """Gather rows of base and tail; shape (len(rows), D)."""
@@ -83,54 +146,50 @@ class Snapshot:
         """Gather where rows of base and tail are looked for; shape (len(rows), S)."""
         return gather(self.base.places, self.tail_places, rows)
 
+    def keys(self, rows: Sequence[int]) -> list[str]:
+        """Name the items of rows."""
+        if not len(self.tail):
+            return pick(self.base.keys, rows)
+        base, size = self.base.keys, len(self.base.vectors)
+        return [base[row] if row < size else self.tail_keys[row - size] for row in rows]
 
-@dataclass(frozen=True, slots=True)
-class Rebuilt:
-    """A base that may take the place of another.
-
-    Attributes
-    ----------
-    base : Base
-    old : Snapshot
-        What it was made from.
-    rows : list of int
-        Which rows of that it holds, in its own order.
-    """
-
-    base: Base
-    old: Snapshot
-    rows: list[int]
-
-    @property
-    def changed(self) -> bool:
-        """Whether the transform or what it learned is another."""
-        there = self.old.base
-        return (self.base.transform, self.base.fitted) != (there.transform, there.fitted)
+    def metadata(self, rows: Sequence[int]) -> list[str]:
+        """Give the metadata of rows, as JSON."""
+        return self.labels.of(rows)
 
 
 class Index:
     """The current snapshot of one collection, and the writes that make the next.
 
+    Any number of threads may take the snapshot; one at a time may change it.
+
     Parameters
     ----------
-    engine : str
-        Name of the engine that serves once there are `exact_below` items.
+    base : Base
+        What is indexed.
     exact_below : int
-        With fewer live items every row is compared, whatever the engine.
-    dim : int
-        Length of each vector.
-    transform : str, optional
-        The name of the transform that is wanted.
+        With fewer live items every row is compared.
     """
 
-    def __init__(
-        self, engine: str, exact_below: int, dim: int, transform: str | None = None
-    ) -> None:
-        self._wanted = engines.load(engine)
-        self._exact_below = max(1, exact_below)
-        self._lock = threading.Lock()
-        nothing = np.empty((0, dim), dtype=np.float32)
-        self.load([], [], nothing, sequence=0, transform=transform)
+    def __init__(self, base: Base, exact_below: int) -> None:
+        self._exact_below = exact_below
+        self._tail = Tail(base)
+        self._labels = Labels(base.metadata, {}, self._tail.metadata)
+        self._engine = base.engine
+        self._columns = Columns(self._labels.of)
+        self._snapshot = Snapshot(
+            base=base,
+            tail=self._tail.vectors,
+            tail_places=self._tail.places,
+            tail_keys=self._tail.keys,
+            labels=self._labels,
+            columns=self._columns,
+            dead=np.zeros(len(base.vectors), dtype=bool),
+            gone=0,
+            live=len(base.vectors),
+            engine=self._engine_for(len(base.vectors)),
+            sequence=base.sequence,
+        )
 
     @property
     def snapshot(self) -> Snapshot:
@@ -138,181 +197,106 @@ class Index:
         return self._snapshot
 
     @property
-    def due(self) -> bool:
-        """Whether the base is so far behind that it should be rebuilt."""
+    def overgrown(self) -> bool:
+        """Whether so much was written since the base was made that it should be made anew."""
         now = self._snapshot
-        unindexed = now.base.engine.exact and not self._engine_for(now.live).exact
-        return unindexed or self.outdated
+        base, tail = len(now.base.vectors), len(now.tail)
+        stale = len(now.dead) - now.live + len(now.labels.relabelled)
+        long_tail = min(max(SHORT_TAIL_ROWS, TAIL_SHARE * base), LONG_TAIL_ROWS)
+        indexed = now.base.engine is not None
+        return stale > max(FEW_DEAD_ROWS, DEAD_SHARE * len(now.dead)) or (
+            indexed and tail > long_tail
+        )
 
     @property
-    def outdated(self) -> bool:
-        """Whether much was written since the base, and what is fitted on it, were made."""
-        now = self._snapshot
-        many_dead = len(now.dead) - now.live > max(FEW_DEAD_ROWS, DEAD_SHARE * len(now.dead))
-        long_tail = len(now.tail) > max(SHORT_TAIL_ROWS, TAIL_SHARE * len(now.base.vectors))
-        fitted_on = now.base.fitted.count if now.base.fitted else 0
-        outgrown = now.live >= max(LEAST_TO_FIT, OUTGROWN * fitted_on)
-        return many_dead or long_tail or (now.base.transform is not None and outgrown)
+    def outgrown(self) -> bool:
+        """Whether there are so many more items than its transform knew that it should be fitted."""
+        base, live = self._snapshot.base, self._snapshot.live
+        fitted_on = base.fitted.count if base.fitted else 0
+        return base.transform is not None and live >= max(LEAST_TO_FIT, OUTGROWN * fitted_on)
 
-    def load(
-        self,
-        ids: list[str],
-        metadata: list[str],
-        vectors: FloatArray,
-        *,
-        sequence: int,
-        transform: str | None = None,
-        fitted: tuple[Fitted, int] | None = None,
-    ) -> None:
-        """Take what is stored, in place of all there is.
+    def apply(self, sequence: int, deleted: Sequence[str], written: Iterable[Items]) -> None:
+        """Show what was written since the newest snapshot.
 
         Parameters
         ----------
-        ids : list of str
-            By rising id.
-        metadata : list of str
-            Of each item, as JSON.
-        vectors : ndarray of float32, shape (len(ids), D)
-            Of unit length.
         sequence : int
-            The write these show.
-        transform : str, optional
-            The name of the transform that is wanted.
-        fitted : Fitted and int, optional
-            The transform, and the write after which it was fitted.
+            The write that this leads up to.
+        deleted : sequence of str
+            Keys; those that are not there are passed over.
+        written : iterable of Items
+            Those that are new, or were written again; read after the deletions.
         """
-        learned, fitted_at = fitted or (None, 0)
-        base = Base.build(
-            vectors,
-            engines.load("exact"),
-            transform=transform,
-            fitted=learned,
-            fitted_at=fitted_at,
+        dead = self._snapshot.dead.copy()
+        dead[[row for row in map(self._take, deleted) if row is not None]] = True
+        for items in written:
+            dead = self._put(items, dead)
+        self._publish(dead, sequence)
+
+    def use(self, engine: Engine | None) -> None:
+        """Search the base by another engine from now on; compare every row where there is none."""
+        self._engine = engine
+        live = self._snapshot.live
+        self._snapshot = replace(self._snapshot, engine=self._engine_for(live))
+
+    def _take(self, key: str) -> int | None:
+        """Find the row of an item that is to go, and know it no longer."""
+        row = self._find(key, self._snapshot.dead)
+        self._tail.forget(key)
+        return row
+
+    def _find(self, key: str, dead: Marks) -> int | None:
+        row = self._tail.find(key)
+        if row is None:
+            row = self._snapshot.base.find(key)
+        return None if row is None or dead[row] else row
+
+    def _put(self, items: Items, dead: Marks) -> Marks:
+        """Add items in place of those of the same keys; gives the marks of all rows."""
+        units = unit(items.vectors).astype(np.float32)
+        before = [self._find(key, dead) for key in items.keys]
+        moved = self._moved(before, units)
+        for place in np.flatnonzero(~moved).tolist():
+            self._relabel(before[place], items.metadata[place])
+        new = np.flatnonzero(moved).tolist()
+        dead[[row for place in new if (row := before[place]) is not None]] = True
+        self._tail.append(
+            [items.keys[place] for place in new],
+            [items.metadata[place] for place in new],
+            units[new],
         )
-        with self._lock:
-            self._take_base(ids, metadata, base)
-            self._publish(np.zeros(len(ids), dtype=bool), sequence)
+        return np.concatenate([dead, np.zeros(len(new), dtype=bool)])
 
-    def put(
-        self, ids: Sequence[str], metadata: Sequence[str], vectors: FloatArray, *, sequence: int
-    ) -> None:
-        """Add items, all different, in place of those of the same ids; see `load`."""
-        with self._lock:
-            dead = self._append(self._snapshot.dead, ids, metadata, vectors)
-            self._publish(dead, sequence)
+    def _moved(self, before: Sequence[int | None], units: FloatArray) -> Marks:
+        """Tell which items have another vector than the row where they were."""
+        moved = np.ones(len(before), dtype=bool)
+        there = [place for place, row in enumerate(before) if row is not None]
+        if there:
+            rows = np.array([before[place] for place in there], dtype=np.int64)
+            base = self._snapshot.base.vectors
+            moved[there] = (gather(base, self._tail.vectors, rows) != units[there]).any(axis=1)
+        return moved
 
-    def relabel(self, ids: Sequence[str], metadata: Sequence[str]) -> None:
-        """Give items that are there other metadata; every snapshot shows it at once."""
-        with self._lock:
-            for one, text in zip(ids, metadata, strict=True):
-                self._metadata[self._row_of[one]] = text
+    def _relabel(self, row: int | None, text: str) -> None:
+        """Give a row other metadata; every snapshot shows it at once."""
+        assert row is not None  # noqa: S101
+        self._labels.change(row, text)
+        self._columns.change(row)
 
-    def remove(self, ids: Sequence[str], *, sequence: int) -> None:
-        """Take out items, all of which are there."""
-        with self._lock:
-            dead = self._snapshot.dead.copy()
-            dead[[self._row_of.pop(one) for one in ids]] = True
-            self._publish(dead, sequence)
-
-    def rebuild(self, transform: str | None, *, refit: bool = True) -> Rebuilt:
-        """Make a new base of everything that lives; the old one serves until `take`.
-
-        Writes go on meanwhile. The caller sees to it that only one rebuild
-        runs at a time.
-
-        Parameters
-        ----------
-        transform : str or None
-            The name of the transform that is wanted.
-        refit : bool
-            Fit it anew, even where it is the one there is.
-        """
-        old = self._snapshot
-        rows = np.flatnonzero(~old.dead).tolist()
-        rows.sort(key=old.ids.__getitem__)
-        vectors = old.vectors(np.array(rows, dtype=np.int64))
-        fitted, fitted_at = old.base.fitted, old.base.fitted_at
-        if refit or transform != old.base.transform:
-            fitted, fitted_at = _fit(transform, vectors), old.sequence
-        base = Base.build(
-            vectors,
-            self._engine_for(len(rows)),
-            transform=transform,
-            fitted=fitted,
-            fitted_at=fitted_at,
-        )
-        return Rebuilt(base, old, rows)
-
-    def take(self, rebuilt: Rebuilt) -> None:
-        """Serve from a new base, and what was written since it was begun."""
-        kept = np.array(rebuilt.rows, dtype=np.int64)
-        ids = [rebuilt.old.ids[row] for row in rebuilt.rows]
-        with self._lock:
-            dead, fresh = self._since(rebuilt.old, kept)
-            added = (
-                [self._ids[row] for row in fresh.tolist()],
-                [self._metadata[row] for row in fresh.tolist()],
-                self._snapshot.vectors(fresh),
-            )
-            # not gathered before: it may have changed while the base was made
-            metadata = [self._metadata[row] for row in rebuilt.rows]
-            self._take_base(ids, metadata, rebuilt.base)
-            for row in np.flatnonzero(dead).tolist():
-                del self._row_of[ids[row]]
-            dead = self._append(dead, *added)
-            self._publish(dead, self._snapshot.sequence)
-
-    def _engine_for(self, items: int) -> type[Engine]:
-        return self._wanted if items >= self._exact_below else engines.load("exact")
-
-    def _since(self, old: Snapshot, kept: Rows) -> tuple[Marks, Rows]:
-        """Tell what came after a snapshot: which rows kept of it have died, and the new rows."""
-        now, size = self._snapshot.dead, len(old.dead)
-        return now[kept], size + np.flatnonzero(~now[size:])
-
-    def _take_base(self, ids: list[str], metadata: list[str], base: Base) -> None:
-        self._ids = ids
-        self._metadata = metadata
-        self._base = base
-        self._tail = Buffer(base.vectors.shape[1])
-        self._tail_places = self._tail if base.fitted is None else Buffer(base.places.shape[1])
-        self._row_of = {one: row for row, one in enumerate(ids)}
-
-    def _append(
-        self, dead: Marks, ids: Sequence[str], metadata: Sequence[str], vectors: FloatArray
-    ) -> Marks:
-        """Write rows behind those that snapshots can see; returns the marks for all."""
-        used = len(dead) - len(self._base.vectors)
-        self._tail.write(used, vectors)
-        if self._tail_places is not self._tail:
-            self._tail_places.write(used, self._base.place(vectors))
-        self._ids.extend(ids)
-        self._metadata.extend(metadata)
-        extended = np.concatenate([dead, np.zeros(len(ids), dtype=bool)])
-        for row, one in enumerate(ids, start=len(dead)):
-            before = self._row_of.get(one)
-            if before is not None:
-                extended[before] = True
-            self._row_of[one] = row
-        return extended
+    def _engine_for(self, live: int) -> Engine | None:
+        few = live < self._exact_below
+        return None if few or self._engine is None or self._engine.exact else self._engine
 
     def _publish(self, dead: Marks, sequence: int) -> None:
+        base = len(self._snapshot.base.vectors)
         live = len(dead) - int(np.count_nonzero(dead))
-        in_tail = len(dead) - len(self._base.vectors)
-        self._snapshot = Snapshot(
-            ids=self._ids,
-            metadata=self._metadata,
-            base=self._base,
-            tail=self._tail.rows[:in_tail],
-            tail_places=self._tail_places.rows[:in_tail],
+        self._snapshot = replace(
+            self._snapshot,
+            tail=self._tail.vectors,
+            tail_places=self._tail.places,
             dead=dead,
+            gone=int(np.count_nonzero(dead[:base])),
             live=live,
-            exact=self._base.engine.exact or live < self._exact_below,
+            engine=self._engine_for(live),
             sequence=sequence,
         )
-
-
-def _fit(transform: str | None, vectors: FloatArray) -> Fitted | None:
-    if transform is None or len(vectors) < LEAST_TO_FIT:
-        return None
-    return transforms.fit(transform, vectors)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import queue
 import sqlite3
 import threading
@@ -12,20 +11,18 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from soundalike.errors import CatalogueError, StorageFull
-
-log = logging.getLogger(__name__)
+from soundalike.errors import CatalogueError, Overloaded, StorageFull
 
 Result = TypeVar("Result")
 Change = Callable[[sqlite3.Connection], Result]
 
 MOST_TOGETHER = 256
+RETRY_AFTER_S = 1
 
 
 @dataclass(slots=True)
 class _Job:
     change: Change[Any]
-    publish: Callable[[Any], None]
     done: Future[Any] = field(default_factory=Future)
 
 
@@ -50,18 +47,15 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="catalogue-writer", daemon=True)
         self._thread.start()
 
-    def write(self, change: Change[Result], publish: Callable[[Result], None]) -> Result:
+    def write(self, change: Change[Result]) -> Result:
         """Make a change, and return when it is on disk.
 
         Parameters
         ----------
         change : callable
             Takes the connection, inside a transaction; may be called again
-            where a commit failed. Raises a `CatalogueError` before it writes
-            anything, or not at all.
-        publish : callable
-            Takes the result. Called after the commit, in the order of the
-            changes, before this returns; what it makes visible is on disk.
+            where a commit failed. Where it raises a `CatalogueError`, nothing
+            of it is written.
 
         Returns
         -------
@@ -72,10 +66,12 @@ class Writer:
         ------
         StorageFull
             The disk is full; nothing of the change was written.
+        Overloaded
+            Another process keeps the file to itself; nothing was written.
         CatalogueError
             As the change raised it, or the writer is closed.
         """
-        job = _Job(change, publish)
+        job = _Job(change)
         with self._entry:
             if self._closed:
                 raise CatalogueError("The catalogue is closed.")
@@ -124,17 +120,15 @@ class Writer:
                 self._settle([job])
             return
         for job, (result, refusal) in zip(group, outcomes, strict=True):
-            self._finish(job, result, refusal)
+            if refusal is None:
+                job.done.set_result(result)
+            else:
+                job.done.set_exception(refusal)
 
     def _commit(self, group: list[_Job]) -> list[tuple[Any, CatalogueError | None]]:
-        outcomes: list[tuple[Any, CatalogueError | None]] = []
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            for job in group:
-                try:
-                    outcomes.append((job.change(self._connection), None))
-                except CatalogueError as refusal:
-                    outcomes.append((None, refusal))
+            outcomes = [self._outcome(job) for job in group]
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:  # SQLite may have rolled back on its own
@@ -142,23 +136,26 @@ class Writer:
             raise
         return outcomes
 
-    def _finish(self, job: _Job, result: Any, refusal: CatalogueError | None) -> None:
-        if refusal is not None:
-            job.done.set_exception(refusal)
-            return
+    def _outcome(self, job: _Job) -> tuple[Any, CatalogueError | None]:
+        """Make a change, or undo what it had written when it refused to go on."""
+        self._connection.execute("SAVEPOINT change")
         try:
-            job.publish(result)
-        except Exception as error:
-            log.exception("a committed change could not be made visible")
-            job.done.set_exception(error)
-            return
-        job.done.set_result(result)
+            result, refusal = job.change(self._connection), None
+        except CatalogueError as error:
+            result, refusal = None, error
+            self._connection.execute("ROLLBACK TO change")
+        self._connection.execute("RELEASE change")
+        return result, refusal
 
 
 def _fault(error: Exception) -> Exception:
-    full_file = isinstance(error, sqlite3.Error) and error.sqlite_errorcode == sqlite3.SQLITE_FULL
-    full_disk = isinstance(error, OSError) and error.errno == errno.ENOSPC
-    if full_file or full_disk:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_BUSY:
+        return Overloaded(
+            "Other processes are writing and left no room for this; send it again.",
+            retry_after=RETRY_AFTER_S,
+        )
+    if code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) == errno.ENOSPC:
         return StorageFull(
             "The disk is full and nothing of this request was written; make room and send it "
             "again. What was acknowledged before is safe."

@@ -1,4 +1,4 @@
-"""Engines find neighbours among arrays; they know no ids and have no disk of their own."""
+"""Engines find neighbours among arrays; they know no ids, and no disk but a folder given."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import importlib
 from soundalike.engines.base import Engine
 from soundalike.errors import BadRequest
 
+# name: (module, class, the extra that installs its library)
 _ENGINES = {
-    "exact": ("soundalike.engines.exact", "ExactEngine"),
-    "annoy": ("soundalike.engines.annoy", "AnnoyEngine"),
+    "exact": ("soundalike.engines.exact", "ExactEngine", "recommender"),
+    "annoy": ("soundalike.engines.annoy", "AnnoyEngine", "recommender"),
+    "faiss": ("soundalike.engines.faiss", "FaissEngine", "faiss"),
 }
 NAMES = tuple(_ENGINES)
 
@@ -38,13 +40,13 @@ def load(name: str) -> type[Engine]:
             engine=name,
             engines=list(NAMES),
         )
-    module, attribute = _ENGINES[name]
+    module, attribute, extra = _ENGINES[name]
     try:
         engine: type[Engine] = getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as error:
         raise BadRequest(
             f"The engine {name!r} needs the package {error.name!r}, which is not installed; "
-            "run pip install 'soundalike[recommender]' or choose the engine 'exact'.",
+            f"run pip install 'soundalike[{extra}]' or choose the engine 'exact'.",
             engine=name,
         ) from error
     return engine

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +13,15 @@ from soundalike.types import FloatArray
 
 Rows = npt.NDArray[np.int64]
 NO_ROW = -1
+RECALL_TARGET = 0.95
 
 
 class Engine(ABC):
     """Finds the rows of a matrix that lie nearest to queries.
 
-    An engine is immutable: it is built once from its vectors and then only
-    searched, by as many threads as like to.
+    An engine is immutable: it is built once from its vectors, or opened from
+    a folder that one was saved to, and then only searched, by as many threads
+    as like to.
 
     Attributes
     ----------
@@ -27,16 +30,26 @@ class Engine(ABC):
     exact : bool
         True where the answer is always right.
     recall : float
-        Share of the true neighbours that it finds, as measured when it was built.
+        Share of the ten nearest neighbours that it finds, as measured when it was built.
+    effort : int
+        How much it looks at in a search for up to ten rows, in its own unit:
+        the higher, the slower and the surer. 0 where it is exact.
+    rows_per_effort : float
+        How many rows a scan for one query compares in the time that one unit of
+        effort takes, as measured; it tells where a scan would be quicker.
     """
 
     name: ClassVar[str]
     exact: ClassVar[bool]
+    rows_per_effort: ClassVar[float] = 0.0
     recall: float
+    effort: int
 
     @classmethod
     @abstractmethod
-    def build(cls, vectors: FloatArray) -> Engine:
+    def build(
+        cls, vectors: FloatArray, *, recall_target: float = RECALL_TARGET, threads: int = 1
+    ) -> Self:
         """Make an engine over vectors.
 
         Parameters
@@ -44,11 +57,64 @@ class Engine(ABC):
         vectors : ndarray of float32, shape (N, D)
             Rows of unit length, N at least 1. The engine may keep a
             reference; they must not change afterwards.
+        recall_target : float
+            Share of the ten nearest neighbours to find, in (0, 1]; the least
+            effort that finds it is measured.
+        threads : int
+            How many may build. With one the same vectors make the same
+            engine, every time.
 
         Returns
         -------
         Engine
         """
+
+    @abstractmethod
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write what is needed to open it again, but for the vectors.
+
+        Parameters
+        ----------
+        folder : Path
+            Gets the engine's own files.
+
+        Returns
+        -------
+        dict
+            JSON-serialisable facts that `open` wants back, among them
+            `effort` and `recall`.
+
+        Raises
+        ------
+        OSError
+            The disk is full, or failed.
+        """
+
+    @classmethod
+    @abstractmethod
+    def open(cls, folder: Path, vectors: FloatArray, facts: dict[str, Any]) -> Self:
+        """Map a saved engine into memory, which processes that do so share.
+
+        Parameters
+        ----------
+        folder : Path
+            What it was saved to. Its files must not change afterwards.
+        vectors : ndarray of float32, shape (N, D)
+            Those it was built over.
+        facts : dict
+            As `save` gave them.
+
+        Raises
+        ------
+        DamagedIndex
+            The files are not of this engine, these vectors and these facts,
+            as far as can be seen from outside: damage within a file may crash
+            the process, or show in wrong answers only.
+        """
+
+    @abstractmethod
+    def with_effort(self, effort: int) -> Self:
+        """Give an engine over the same index that looks at more, or at less."""
 
     @abstractmethod
     def search(self, queries: FloatArray, k: int) -> tuple[Rows, FloatArray]:

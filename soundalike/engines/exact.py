@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
-from soundalike.engines.base import Engine, Rows
+from soundalike.engines.base import RECALL_TARGET, Engine, Rows
 from soundalike.types import FloatArray
 
 BLOCK_SCORES = 1 << 24
@@ -58,14 +60,30 @@ class ExactEngine(Engine):
     name = "exact"
     exact = True
     recall = 1.0
+    effort = 0
 
     def __init__(self, vectors: FloatArray) -> None:
         self._vectors = vectors
 
     @classmethod
-    def build(cls, vectors: FloatArray) -> ExactEngine:
+    def build(
+        cls, vectors: FloatArray, *, recall_target: float = RECALL_TARGET, threads: int = 1
+    ) -> Self:
         """Keep the vectors; there is nothing to build."""
         return cls(vectors)
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write nothing: the vectors are all there is."""
+        return {"effort": self.effort, "recall": self.recall, "unique": len(self._vectors)}
+
+    @classmethod
+    def open(cls, folder: Path, vectors: FloatArray, facts: dict[str, Any]) -> Self:
+        """Keep the vectors, which may be mapped."""
+        return cls(vectors)
+
+    def with_effort(self, effort: int) -> Self:
+        """Give the engine itself; it always reads everything."""
+        return self
 
     def search(self, queries: FloatArray, k: int) -> tuple[Rows, FloatArray]:
         """Find the nearest rows of each query; see `Engine.search`."""

@@ -263,12 +263,12 @@ class TestRecommend:
 
 def test_a_full_disk_stops_writes_but_not_answers(compass):
     pages = "PRAGMA max_page_count = {}"
-    compass._store._writer.write(lambda c: c.execute(pages.format(1)), lambda _: None)
+    compass._store._writer.write(lambda c: c.execute(pages.format(1)))
     with pytest.raises(StorageFull):
         compass.upsert("c", [item(f"{n}", 1, n, padding="x" * 1000) for n in range(200)])
     assert compass.describe("c").count == 4
     assert ids(compass.recommend("c", ["north"], k=1)[0]) == ["northeast"]
-    compass._store._writer.write(lambda c: c.execute(pages.format(1_000_000)), lambda _: None)
+    compass._store._writer.write(lambda c: c.execute(pages.format(1_000_000)))
     assert compass.upsert("c", [item("after", 1, 0)]) == 1
 
 

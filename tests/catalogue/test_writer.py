@@ -8,7 +8,7 @@ import time
 import pytest
 
 from soundalike.catalogue.writer import Writer
-from soundalike.errors import CatalogueError, StorageFull, UnknownCollection
+from soundalike.errors import CatalogueError, Overloaded, StorageFull, UnknownCollection
 
 
 class Recorder:
@@ -20,7 +20,6 @@ class Recorder:
         self.statements = []
         connection.set_trace_callback(self.statements.append)
         self.path = path
-        self.published = []
         self.writer = Writer(connection)
 
     def add(self, word):
@@ -28,7 +27,7 @@ class Recorder:
             connection.execute("INSERT INTO words VALUES (?)", (word,))
             return word
 
-        return self.writer.write(change, self.published.append)
+        return self.writer.write(change)
 
     def stored(self):
         with sqlite3.connect(self.path) as connection:
@@ -42,7 +41,7 @@ class Recorder:
             busy.set()
             release.wait()
 
-        first = threading.Thread(target=self.writer.write, args=(wait, lambda _: None))
+        first = threading.Thread(target=self.writer.write, args=(wait,))
         first.start()
         busy.wait()
         threads = [threading.Thread(target=action) for action in actions]
@@ -73,11 +72,6 @@ def test_what_waits_shares_one_commit(recorder):
     assert recorder.statements.count("COMMIT") == 2
 
 
-def test_results_are_published_in_the_order_of_the_commits(recorder):
-    recorder.together(*(lambda word=word: recorder.add(word) for word in "abcdefgh"))
-    assert recorder.published == recorder.stored()
-
-
 def test_one_that_fails_spoils_no_other(recorder):
     recorder.add("twice")
     failed = []
@@ -90,16 +84,44 @@ def test_one_that_fails_spoils_no_other(recorder):
     recorder.together(lambda: recorder.add("a"), twice, lambda: recorder.add("b"))
     assert failed
     assert sorted(recorder.stored()) == ["a", "b", "twice"]
-    assert sorted(recorder.published) == ["a", "b", "twice"]
 
 
-def test_a_refusal_reaches_who_asked_and_is_not_published(recorder):
+def test_a_refusal_reaches_who_asked_and_no_other(recorder):
     def refuse(_):
         raise UnknownCollection("none")
 
-    with pytest.raises(UnknownCollection):
-        recorder.writer.write(refuse, recorder.published.append)
-    assert recorder.published == []
+    def refused():
+        with pytest.raises(UnknownCollection):
+            recorder.writer.write(refuse)
+
+    recorder.together(lambda: recorder.add("a"), refused, lambda: recorder.add("b"))
+    assert sorted(recorder.stored()) == ["a", "b"]
+
+
+def test_what_was_written_before_a_refusal_is_undone_and_nothing_else(recorder):
+    def refuse(connection):
+        connection.execute("INSERT INTO words VALUES ('half')")
+        raise UnknownCollection("none")
+
+    def refused():
+        with pytest.raises(UnknownCollection):
+            recorder.writer.write(refuse)
+
+    refused()
+    recorder.together(lambda: recorder.add("a"), refused, lambda: recorder.add("b"))
+    assert sorted(recorder.stored()) == ["a", "b"]
+
+
+def test_a_file_that_another_keeps_to_itself_is_told_and_the_writer_goes_on(recorder):
+    with sqlite3.connect(recorder.path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        recorder.writer._connection.execute("PRAGMA busy_timeout = 10")
+        with pytest.raises(Overloaded) as told:
+            recorder.add("too soon")
+    other.close()
+    assert told.value.facts["retry_after"] == 1
+    recorder.add("after")
+    assert recorder.stored() == ["after"]
 
 
 def test_no_space_on_the_device_is_storage_full_and_the_writer_goes_on(recorder):
@@ -107,7 +129,7 @@ def test_no_space_on_the_device_is_storage_full_and_the_writer_goes_on(recorder)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(StorageFull):
-        recorder.writer.write(no_space, recorder.published.append)
+        recorder.writer.write(no_space)
     recorder.add("after")
     assert recorder.stored() == ["after"]
 

@@ -1,6 +1,11 @@
+import asyncio
+
 import pytest
+from starlette.datastructures import URL
+from starlette.requests import Request
 
 from services.common import problems
+from services.common.auth import OPEN_PATHS, require_key
 from services.common.settings import CommonSettings, load
 from services.embedder.settings import EmbedderSettings
 from soundalike import errors
@@ -64,3 +69,17 @@ def test_a_setting_that_makes_no_sense_stops_the_start_and_is_named(monkeypatch,
 
 def test_without_keys_the_service_is_open():
     assert CommonSettings().keys == ()
+
+
+@pytest.mark.parametrize("host", ["x/livez?", "x/livez#", "x/health?a="])
+def test_no_host_opens_a_path_that_needs_a_key(host):
+    heard = {
+        "type": "http", "method": "GET", "scheme": "http", "path": "/collections",
+        "query_string": b"", "headers": [(b"host", host.encode())], "server": ("x", 80),
+    }  # fmt: skip
+    request = Request(heard)
+    request._url = URL(f"http://{host}/collections")  # as it is put together of the header
+    assert request.url.path in OPEN_PATHS
+    with pytest.raises(errors.Unauthorized):
+        asyncio.run(require_key(("secret",))(request))
+    asyncio.run(require_key(("secret",))(Request(heard | {"path": "/livez"})))

@@ -3,28 +3,25 @@
 import json
 import subprocess
 import sys
-from contextlib import contextmanager
 from urllib.parse import quote
 
-import httpx
-import numpy as np
 import pytest
-from fastapi.testclient import TestClient
 
-from services.embedder.app import create_app as create_embedder
-from services.embedder.settings import EmbedderSettings
 from services.recommender import schemas
-from services.recommender.app import create_app
 from services.recommender.settings import RecommenderSettings
 from soundalike.client import EmbedderClient
 from soundalike.errors import StorageFull
-from tests.sounds import encoded, tone
+from tests.recommender.asking import (
+    BAD,
+    ITEMS,
+    OTHER,
+    POINTS,
+    SPACE,
+    assert_problem,
+    result_ids,
+    start,
+)
 
-SPACE = "fake/0123456789ab"
-OTHER = "fake/ba9876543210"
-POINTS = {"north": (0, 1), "east": (2, 0), "south": (0, -3), "north/east": (1, 1)}
-ITEMS = [{"id": id, "vector": [*v], "metadata": {"name": id}} for id, v in POINTS.items()]
-BAD = "bad_request"
 STARTS_BLOCKED = """
 import pathlib, sys
 for name in ("torch", "transformers", "librosa", "soundfile", "scipy", "matplotlib"):
@@ -36,36 +33,6 @@ with TestClient(create_app(RecommenderSettings(data_dir=pathlib.Path(sys.argv[1]
     print(client.put("/collections/c", json={"space": "s", "dim": 2}).status_code)
     print(client.get("/readyz").status_code)
 """
-
-
-def start(directory, **settings):
-    return TestClient(
-        create_app(RecommenderSettings(data_dir=directory, **settings)),
-        base_url="http://recommender",
-        raise_server_exceptions=False,
-    )
-
-
-@pytest.fixture
-def client(tmp_path):
-    """A service with a collection of four points of the compass."""
-    with start(tmp_path, max_upload_mb=0.1, max_queries=3) as client:
-        client.put("/collections/default", json={"space": SPACE, "dim": 2, "engine": "exact"})
-        client.put("/collections/default/items", json={"items": ITEMS})
-        yield client
-
-
-def assert_problem(answer, status, code):
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    told = answer.json()
-    assert (told["status"], told["code"]) == (status, code)
-    assert told["request_id"] == answer.headers["x-request-id"]
-    return told
-
-
-def result_ids(told):
-    return [result["id"] for result in told["results"]]
 
 
 class TestCollections:
@@ -228,223 +195,6 @@ class TestItems:
         assert_problem(answer, 507, "storage_full")
 
 
-class TestRecommend:
-    def test_a_vector_is_enough(self, client):
-        told = client.post("/recommend", json={"vector": [0.5, 5]}).json()
-        assert schemas.Recommendation.model_validate(told)
-        assert (told["collection"], told["space"]) == ("default", SPACE)
-        assert (told["exact"], told["recall"]) == (True, 1.0)
-        assert result_ids(told) == ["north", "north/east", "east", "south"]
-        expected = np.array([5, 5.5 / np.sqrt(2), 0.5, -5]) / np.sqrt(25.25)
-        assert [one["score"] for one in told["results"]] == pytest.approx(expected, abs=1e-6)
-        assert told["results"][0]["metadata"] == {"name": "north"}
-
-    def test_an_item_finds_others(self, client):
-        body = {"id": "north", "k": 2, "collection": "default", "space": SPACE, "exact": True}
-        told = client.post("/recommend", json=body).json()
-        assert result_ids(told) == ["north/east", "east"]
-
-    def test_many_queries_have_answers_in_their_order(self, client):
-        queries = [{"id": "north"}, {"vector": [0, -1]}]
-        told = client.post("/recommend", json={"queries": queries, "k": 1}).json()
-        assert [result_ids(answer) for answer in told["answers"]] == [["north/east"], ["south"]]
-        assert all(answer["exact"] for answer in told["answers"])
-        assert "results" not in told
-
-    def test_an_answer_of_the_embedder_can_be_sent_on_as_it_is(self, client, embedder):
-        files = {"file": ("some.wav", encoded(tone(2, rate=8000), 8000))}
-        answer = embedder.post("/embed?window_vectors=true", files=files)
-        facts = {name: answer.json()[name] for name in ("space", "dim")}
-        client.put("/collections/default", json=facts)
-        assert_problem(client.post("/recommend", content=answer.content), 409, "space_mismatch")
-        client.delete("/collections/default")
-        client.put("/collections/default", json=facts)
-        told = client.post("/recommend", content=answer.content).json()
-        assert (told["space"], told["results"]) == (facts["space"], [])
-
-    def test_the_very_next_query_sees_a_write(self, client):
-        for turn in range(20):
-            vector = [float(np.cos(turn)), float(np.sin(turn))]
-            items = [{"id": "new", "vector": vector, "metadata": {"turn": turn}}]
-            client.put("/collections/default/items", json={"items": items})
-            told = client.post("/recommend", json={"vector": vector, "k": 4}).json()
-            assert {"turn": turn} in [one["metadata"] for one in told["results"]]
-
-    @pytest.mark.parametrize(
-        ("body", "status", "code"),
-        [
-            ('{"vector": [1, NaN]}', 422, "bad_vector"),
-            ('{"vector": [1, -Infinity]}', 422, "bad_vector"),
-            ('{"vector": [1, true]}', 422, "bad_vector"),
-            ('{"vector": [1, "2"]}', 422, "bad_vector"),
-            ('{"vector": [1, null]}', 422, "bad_vector"),
-            ('{"vector": [0, 0]}', 422, "bad_vector"),
-            ('{"vector": [1, 2, 3]}', 422, "bad_vector"),
-            ('{"vector": []}', 422, "bad_vector"),
-            ('{"queries": [{"vector": [1, 2, 3]}]}', 422, "bad_vector"),
-            ('{"vector": [1, 2], "space": "fake/ba9876543210"}', 409, "space_mismatch"),
-            ('{"vector": [1, 2], "collection": "none"}', 404, "unknown_collection"),
-            ('{"id": "west"}', 404, "unknown_item"),
-            ('{"queries": [{"id": "west"}]}', 404, "unknown_item"),
-            ("", 400, BAD),
-            ("{}", 400, BAD),
-            ("[1, 2]", 400, BAD),
-            ('{"vector": [1, 2]', 400, BAD),
-            ('{"vector": "1 2"}', 400, BAD),
-            ('{"vector": [1, 2], "id": "north"}', 400, BAD),
-            ('{"vector": [1, 2], "queries": [{"id": "north"}]}', 400, BAD),
-            ('{"queries": [{}]}', 400, BAD),
-            ('{"queries": []}', 400, BAD),
-            ('{"queries": [{"id": "north"}' + ', {"id": "north"}' * 3 + "]}", 400, BAD),
-            ('{"vector": [1, 2], "k": 0}', 400, BAD),
-            ('{"vector": [1, 2], "k": 1001}', 400, BAD),
-            ('{"vector": [1, 2], "k": 2.5}', 400, BAD),
-            ('{"vector": [1, 2], "k": "10"}', 400, BAD),
-            ('{"vector": [1, 2], "k": true}', 400, BAD),
-            ('{"vector": [1, 2], "exact": 1}', 400, BAD),
-            ('{"vector": [1, 2], "top": 5}', 400, BAD),
-        ],
-    )
-    def test_what_makes_no_sense_is_refused(self, client, body, status, code):
-        assert_problem(client.post("/recommend", content=body.encode()), status, code)
-
-    def test_a_wrong_length_names_both(self, client):
-        told = assert_problem(client.post("/recommend", json={"vector": [1]}), 422, "bad_vector")
-        assert (told["expected"], told["got"]) == (2, 1)
-
-
-@pytest.fixture(scope="module")
-def embedder():
-    settings = EmbedderSettings(model="fake", max_seconds=60, api_keys="secret")
-    with TestClient(create_embedder(settings), headers={"x-api-key": "secret"}) as client:
-        yield client
-
-
-@contextmanager
-def hearing_through(client, handler):
-    """Let the service's embedder client speak to a function."""
-    own = client.app.state.embedder
-    client.app.state.embedder = EmbedderClient(
-        "http://embedder", transport=httpx.MockTransport(handler)
-    )
-    yield
-    client.app.state.embedder = own
-
-
-class TestRecommendAudio:
-    SOUNDS = {hz: encoded(tone(2, hz, 8000), 8000) for hz in (220, 880)}
-
-    @pytest.fixture
-    def heard(self, client, embedder):
-        """The service in front of a real embedder service, with two sounds in its collection."""
-        asked = []
-
-        def forward(request):
-            asked.append(request)
-            answer = embedder.post(
-                request.url.raw_path.decode(),
-                content=request.read(),
-                headers={"content-type": request.headers["content-type"]},
-            )
-            return httpx.Response(answer.status_code, content=answer.content)
-
-        vectors = {
-            hz: embedder.post("/embed?pooling=max", files={"file": ("a.wav", sound)}).json()
-            for hz, sound in self.SOUNDS.items()
-        }
-        facts = {name: vectors[220][name] for name in ("space", "dim", "model")}
-        client.put("/collections/tones", json=facts | {"pooling": "max"})
-        items = [{"id": f"{hz} Hz", "vector": told["vector"]} for hz, told in vectors.items()]
-        client.put("/collections/tones/items", json={"items": items, "space": facts["space"]})
-        client.asked = asked
-        with hearing_through(client, forward):
-            yield client
-
-    def ask(self, client, content=None, **params):
-        files = {"file": ("some.wav", content or self.SOUNDS[880])}
-        return client.post("/recommend/audio", params={"collection": "tones"} | params, files=files)
-
-    def test_a_sound_finds_itself_through_the_collections_own_embedder(self, heard):
-        told = self.ask(heard, k=1).json()
-        assert result_ids(told) == ["880 Hz"]
-        assert told["results"][0]["score"] == pytest.approx(1, abs=1e-6)
-        assert told["audio"]["sample_rate"] == 8000
-        assert told["ms"].keys() == {"embed", "search"}
-        assert dict(heard.asked[-1].url.params) == {"model": "fake", "pooling": "max"}
-
-    def test_bare_bytes_will_do(self, heard):
-        path = "/recommend/audio?collection=tones"
-        assert result_ids(heard.post(path, content=self.SOUNDS[220]).json())[0] == "220 Hz"
-
-    def test_the_embedder_is_named_by_the_space_where_no_model_is(self, heard):
-        heard.put("/collections/plain", json={"space": SPACE, "dim": 2})
-        self.ask(heard, collection="plain")
-        assert dict(heard.asked[-1].url.params) == {"model": "fake"}
-
-    @pytest.mark.parametrize(
-        ("content", "status", "code"),
-        [
-            (b"this is no sound, only text", 422, "undecodable_audio"),
-            (encoded(np.zeros((0, 1), np.float32), 8000), 422, "undecodable_audio"),
-            (
-                encoded(np.full((9000, 1), np.nan, np.float32), 8000, subtype="FLOAT"),
-                422,
-                "bad_samples",
-            ),
-        ],
-    )
-    def test_what_the_embedder_says_of_the_sound_is_passed_on(self, heard, content, status, code):
-        told = assert_problem(self.ask(heard, content), status, code)
-        assert told["detail"]
-
-    def test_a_collection_of_another_space_of_the_same_embedder_is_a_conflict(self, heard):
-        heard.put("/collections/old", json={"space": SPACE, "dim": 8, "model": "fake"})
-        told = assert_problem(self.ask(heard, collection="old"), 409, "space_mismatch")
-        assert told["expected"] == SPACE
-
-    def test_an_unknown_collection_is_told_before_anything_is_embedded(self, heard):
-        assert_problem(self.ask(heard, collection="none"), 404, "unknown_collection")
-        assert heard.asked == []
-
-    @pytest.mark.parametrize(("k", "status"), [("0", 400), ("many", 400), ("1001", 400)])
-    def test_an_impossible_k_is_refused(self, heard, k, status):
-        assert_problem(self.ask(heard, k=k), status, "bad_request")
-
-    def test_an_empty_body_is_no_audio(self, heard):
-        answer = heard.post("/recommend/audio?collection=tones", content=b"")
-        assert_problem(answer, 422, "undecodable_audio")
-
-    def test_an_unreachable_embedder_is_a_bad_gateway(self, client):
-        def refuse(_):
-            raise httpx.ConnectError("refused")
-
-        with hearing_through(client, refuse):
-            answer = self.ask(client, collection="default")
-        told = assert_problem(answer, 502, "embedder_unavailable")
-        assert "http://embedder" in told["detail"]
-
-    @pytest.mark.parametrize(
-        "answer",
-        [
-            httpx.Response(500, json={"code": "internal", "detail": "x", "status": 500}),
-            httpx.Response(503, text="<html>proxy</html>"),
-        ],
-    )
-    def test_an_embedder_that_fails_is_a_bad_gateway(self, client, answer):
-        with hearing_through(client, lambda _: answer):
-            told = self.ask(client, collection="default")
-        assert_problem(told, 502, "embedder_unavailable")
-
-    def test_a_key_that_the_embedder_refuses_is_not_the_users_fault(self, client, embedder):
-        def unauthorized(_):
-            answer = embedder.get("/models", headers={"x-api-key": "wrong"})
-            return httpx.Response(answer.status_code, content=answer.content)
-
-        with hearing_through(client, unauthorized):
-            told = self.ask(client, collection="default")
-        assert "KEY" in assert_problem(told, 502, "embedder_unavailable")["detail"]
-
-
 class TestService:
     def test_the_key_sent_to_the_embedder_is_our_own_where_none_is_set(self):
         assert RecommenderSettings().embedder_key is None
@@ -455,13 +205,23 @@ class TestService:
         made = []
 
         class Recorded(EmbedderClient):
-            def __init__(self, url, api_key):
+            def __init__(self, url, api_key, **how):
                 made.append((url, api_key))
-                super().__init__(url, api_key=api_key)
+                super().__init__(url, api_key=api_key, **how)
 
         monkeypatch.setattr("services.recommender.app.EmbedderClient", Recorded)
         with start(tmp_path, embedder_url="http://ears", api_keys="secret"):
             assert made == [("http://ears", "secret")]
+
+    @pytest.mark.parametrize("path", ["/recommend", "/collections/default/snapshot"])
+    def test_where_keys_are_set_one_is_needed(self, tmp_path, path):
+        with start(tmp_path, api_keys="secret,other") as client:
+            assert_problem(client.post(path, content=b"{}"), 401, "unauthorized")
+            wrong = client.post(path, content=b"{}", headers={"x-api-key": "secre"})
+            assert_problem(wrong, 401, "unauthorized")
+            for headers in ({"x-api-key": "other"}, {"authorization": "Bearer secret"}):
+                answer = client.post(path, content=b"{}", headers=headers)
+                assert answer.status_code in (400, 404)
 
     def test_an_unknown_engine_stops_the_start(self):
         with pytest.raises(ValueError, match="exact, annoy"):
@@ -513,3 +273,18 @@ class TestService:
             [sys.executable, "-c", STARTS_BLOCKED, str(tmp_path)], text=True
         )
         assert out.split() == ["201", "200"]
+
+    @pytest.mark.parametrize("by_line", [False, True])
+    def test_a_request_holds_so_many_items_at_most(self, tmp_path, by_line):
+        item = {"id": "a", "vector": [1.0, 0.0]}
+        with start(tmp_path) as client:
+            client.put("/collections/c", json={"space": SPACE, "dim": 2})
+            most = client.get("/limits").json()["max_items"]
+            items = [item] * (most + 1)
+            body = "\n".join(map(json.dumps, items)) if by_line else json.dumps({"items": items})
+            kind = "application/x-ndjson" if by_line else "application/json"
+            headers = {"content-type": kind}
+            answer = client.put("/collections/c/items", content=body, headers=headers)
+            assert_problem(answer, 400, BAD)
+            ids = {"ids": ["a"] * (most + 1)}
+            assert_problem(client.post("/collections/c/items/delete", json=ids), 400, BAD)

@@ -1,0 +1,159 @@
+"""Rows that share one vector, so that an index need hold it only once.
+
+Many identical vectors (silence, the same file twice) fill the leaves of a tree
+and the links of a graph, and hide the rest. Where only unique vectors are
+indexed, each with the rows that share it, they do not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from soundalike.engines.base import NO_ROW, Rows
+from soundalike.errors import DamagedIndex
+from soundalike.types import FloatArray
+
+FILE = "groups.npy"
+ROWS_AT_ONCE = 4096
+DIGEST_BYTES = 16  # so long that no two vectors share one by chance
+
+
+class Groups:
+    """Which rows share one vector; groups are numbered by their first rows.
+
+    Attributes
+    ----------
+    rows : int
+        How many rows there are in all.
+    count : int
+        How many groups.
+    """
+
+    def __init__(self, rows: int, table: Rows | None) -> None:
+        """Take a table of two lines, or None where every row is a group of its own.
+
+        Of the table, shape (2, N + 1), the first line holds the rows, those
+        of a group side by side, and the second where each group starts, then
+        N to its end.
+        """
+        self.rows = rows
+        self._table = table
+        self.count = rows if table is None else int(np.searchsorted(table[1], rows))
+        self._members = None if table is None else table[0]
+        self._starts = None if table is None else table[1]
+
+    @classmethod
+    def of(cls, vectors: FloatArray) -> Groups:
+        """Find the rows of vectors, shape (N, D), that are identical."""
+        rows = len(vectors)
+        _, first, sorted_group, sizes = np.unique(
+            _digests(vectors), return_index=True, return_inverse=True, return_counts=True
+        )
+        if len(first) == rows:
+            return cls(rows, None)
+        by_first_row = np.argsort(first)
+        number = np.empty_like(by_first_row)
+        number[by_first_row] = np.arange(len(first))
+        table = np.full((2, rows + 1), rows, dtype=np.int64)
+        table[0, :rows] = np.argsort(number[sorted_group], kind="stable")
+        table[1, : len(first)] = np.cumsum(sizes[by_first_row]) - sizes[by_first_row]
+        return cls(rows, table)
+
+    @classmethod
+    def open(cls, folder: Path, rows: int, count: int) -> Groups:
+        """Map what `save` wrote.
+
+        Raises
+        ------
+        DamagedIndex
+            The file does not tell of so many groups of so many rows.
+        """
+        if count == rows:
+            return cls(rows, None)
+        try:
+            table = np.load(folder / FILE, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+        except (OSError, ValueError) as error:
+            raise DamagedIndex(f"{folder / FILE} cannot be read: {error}.") from error
+        if table.shape != (2, rows + 1) or table.dtype != np.int64 or not _sound(table, count):
+            raise DamagedIndex(f"{folder / FILE} does not group {rows} rows into {count}.")
+        return cls(rows, table)
+
+    def save(self, folder: Path) -> None:
+        """Write the groups, where there are any of more than one row."""
+        if self._table is not None:
+            with (folder / FILE).open("wb") as file:
+                np.lib.format.write_array(file, self._table, allow_pickle=False)
+
+    def unique(self, vectors: FloatArray) -> FloatArray:
+        """Give the vector of each group, shape (count, D)."""
+        if self._members is None or self._starts is None:
+            return vectors
+        unique: FloatArray = vectors[self._members[self._starts[: self.count]]]
+        return unique
+
+    def expand(self, groups: Rows, scores: FloatArray, k: int) -> tuple[Rows, FloatArray]:
+        """Turn found groups into their rows.
+
+        Parameters
+        ----------
+        groups : ndarray of int64, shape (Q, G)
+            Nearest first; -1 where nothing was found.
+        scores : ndarray of float32, shape (Q, G)
+            Their cosines, and -inf.
+        k : int
+            How many rows there are to be, at least G.
+
+        Returns
+        -------
+        rows : ndarray of int64, shape (Q, k)
+        scores : ndarray of float32, shape (Q, k)
+            As `Engine.search` gives them.
+        """
+        if self._members is None:
+            return groups, scores
+        rows = np.full((len(groups), k), NO_ROW, dtype=np.int64)
+        expanded = np.full((len(groups), k), -np.inf, dtype=np.float32)
+        for query, numbers in enumerate(groups.tolist()):
+            self._expand_one(numbers, scores[query], rows[query], expanded[query])
+        return rows, expanded
+
+    def _expand_one(
+        self, groups: list[int], scores: FloatArray, rows: Rows, expanded: FloatArray
+    ) -> None:
+        """Write the rows of groups into `rows` until it is full."""
+        assert self._members is not None and self._starts is not None  # noqa: S101, PT018
+        filled = 0
+        for group, score in zip(groups, scores, strict=True):
+            if group == NO_ROW or filled == len(rows):
+                break
+            start, end = self._starts[group], self._starts[group + 1]
+            size = min(int(end - start), len(rows) - filled)
+            rows[filled : filled + size] = self._members[start : start + size]
+            expanded[filled : filled + size] = score
+            filled += size
+
+
+def _digests(vectors: FloatArray) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    """Give a digest of each row; unlike the rows themselves they can be sorted in little memory."""
+    digests = bytearray()
+    for start in range(0, len(vectors), ROWS_AT_ONCE):
+        for row in np.ascontiguousarray(vectors[start : start + ROWS_AT_ONCE]):
+            digests += hashlib.blake2b(row, digest_size=DIGEST_BYTES).digest()
+    return np.frombuffer(digests, dtype=f"V{DIGEST_BYTES}")
+
+
+def _sound(table: Rows, count: int) -> bool:
+    """Whether a table can be followed without leaving it."""
+    rows = table.shape[1] - 1
+    starts, padding = table[1, :count], table[1, count:]
+    return bool(
+        0 < count < rows
+        and starts[0] == 0
+        and (np.diff(starts) > 0).all()
+        and starts[-1] < rows
+        and (padding == rows).all()
+        and (np.sort(table[0, :rows]) == np.arange(rows)).all()
+    )
