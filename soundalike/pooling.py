@@ -15,6 +15,7 @@ NO_POOLING = "none"
 FLATTENED_ROWS = 10
 PERCENTILES = (10, 25, 50, 75, 90)
 SMALLEST_NORM = 1e-12
+COLUMNS = 64
 
 Weights = npt.NDArray[np.float64] | None
 Wide = npt.NDArray[np.float64]
@@ -75,9 +76,14 @@ def pool(frames: Frames, pooling: str) -> FloatArray:
     BadRequest
         A pooling of another name.
     """
-    function, _ = _find(pooling)
-    pooled = function(frames.values.astype(np.float64), frames.weights)
-    return pooled.astype(np.float32)
+    function, rows = _find(pooling)
+    values = frames.values
+    # every pooling takes columns one by one; a few at a time need little room in float64
+    pooled = [
+        function(values[:, start : start + COLUMNS].astype(np.float64), frames.weights)
+        for start in range(0, values.shape[1], COLUMNS)
+    ]
+    return np.hstack([some.reshape(rows, -1) for some in pooled]).ravel().astype(np.float32)
 
 
 def pooled_dim(pooling: str, frame_dim: int) -> int:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from services.common.metrics import Reading
 from services.common.service import make_service
 from services.common.settings import load
-from services.embedder import pictures, routes, text
+from services.embedder import dialects, openai, pictures, routes, text
 from services.embedder.batching import Batching
+from services.embedder.counters import Counters
 from services.embedder.default import DefaultEmbedder
 from services.embedder.settings import EmbedderSettings
+from soundalike.embedders import runtime, weights
+from soundalike.errors import BadRequest, DeviceMissing
+from soundalike.extract.cache import VectorCache
 from soundalike.extract.loading import Extractors
 
 DESCRIPTION = "A sound in, its vector out. See `/models` for the embedders."
+CACHE = "cache"
+BROKEN = False, {"reason": "Passes through the network fail one after the other; see the log."}
 
 
 def create_app(settings: EmbedderSettings | None = None) -> FastAPI:
@@ -38,9 +45,15 @@ def create_app(settings: EmbedderSettings | None = None) -> FastAPI:
         Where the default embedder does not exist.
     """
     settings = settings or load(EmbedderSettings)
-    extractors = Extractors(max_seconds=settings.max_seconds)
+    try:
+        runtime.check()
+        weights.commercial_only()
+    except (BadRequest, DeviceMissing) as fault:
+        raise SystemExit(fault.detail) from None
+    extractors = Extractors(max_seconds=settings.max_seconds, workers=settings.threads)
     default = DefaultEmbedder(settings, extractors)
-    batching = Batching(settings.threads)
+    counters = Counters()
+    batching = Batching(settings.threads, settings.queue_seconds, counters, _cache(settings))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -56,8 +69,32 @@ def create_app(settings: EmbedderSettings | None = None) -> FastAPI:
             routes.make_router(settings, extractors, batching, default),
             text.make_router(settings, extractors),
             pictures.make_router(settings),
+            dialects.make_router(extractors, batching),
+            openai.make_router(settings, extractors, batching),
         ],
-        ready=default.ready,
-        limits={"max_seconds": settings.max_seconds, "max_batch": settings.max_batch},
+        ready=lambda: default.ready() if batching.health.is_good else BROKEN,
+        limits=settings.limits,
         lifespan=lifespan,
+        gauges=lambda: _gauges(batching, extractors),
+        counters=counters,
     )
+
+
+def _cache(settings: EmbedderSettings) -> VectorCache | None:
+    if not settings.cache_bytes:
+        return None
+    return VectorCache(settings.data_dir / CACHE, settings.cache_bytes)
+
+
+def _gauges(batching: Batching, extractors: Extractors) -> Iterator[Reading]:
+    backlog = batching.backlog
+    told = "Seconds of sound that wait or are worked on."
+    yield Reading("soundalike_queue_seconds", told, {}, backlog.seconds)
+    yield Reading(
+        "soundalike_queue_sounds", "Sounds that wait or are worked on.", {}, backlog.sounds
+    )
+    for device in extractors.devices():
+        taken = runtime.memory_bytes(device)
+        if taken is not None:
+            told = "Bytes of a device's memory that the service has taken."
+            yield Reading("soundalike_device_memory_bytes", told, {"device": device}, taken)

@@ -15,6 +15,7 @@ from services.common.wire import Json
 from services.embedder import schemas
 from services.embedder.batching import Batching, Wish
 from services.embedder.default import DefaultEmbedder
+from services.embedder.presence import unless_gone
 from services.embedder.settings import EmbedderSettings
 from soundalike import embedders
 from soundalike.extract.loading import Extractors
@@ -79,7 +80,7 @@ def make_router(
         name = model or settings.model
         extractor = await asyncio.wrap_future(extractors.begin(name))
         async with read_upload(request) as upload:
-            extraction = await batching.embed(extractor, upload.file, wish)
+            extraction = await unless_gone(request, batching.embed(extractor, upload.file, wish))
         return schemas.answer(extraction, request.headers.get("accept", ""), extractors.note(name))
 
     @router.post(
@@ -91,7 +92,8 @@ def make_router(
         name = model or settings.model
         extractor = await asyncio.wrap_future(extractors.begin(name))
         async with read_uploads(request, "files", settings.max_batch) as uploads:
-            results = await batching.embed_all(extractor, [one.file for one in uploads], wish)
+            files = [one.file for one in uploads]
+            results = await unless_gone(request, batching.embed_all(extractor, files, wish))
         schemas.check_numbers(results, "send fewer files at once")
         entries = zip(uploads, results, strict=True)
         answer = {"results": [schemas.batch_entry(up.name, done) for up, done in entries]}
@@ -113,7 +115,7 @@ def make_router(
                 card.key,
                 card.summary,
                 card.dim,
-                f"{card.sample_rate} Hz",
+                f"{card.sample_rate} Hz" if card.hears else "text",
                 schemas.state_in_words(extractors.standing(card.key)),
             )
             for card in embedders.cards().values()

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from services.common.problems import problem
 from services.common.wire import Json
+from services.embedder.settings import MOST_NUMBERS_IN_JSON
 from soundalike import embedders
 from soundalike.embedders import Card
 from soundalike.errors import EmbedderError, SoundalikeError
@@ -21,7 +22,6 @@ from soundalike.extract.extractor import Extractor
 from soundalike.extract.loading import READY, UNAVAILABLE, Extractors, Standing
 
 NPY = "application/x-npy"
-MOST_NUMBERS_IN_JSON = 1_000_000
 
 
 class Audio(BaseModel):
@@ -144,11 +144,12 @@ def describe_model(card: Card, extractors: Extractors, default: str) -> dict[str
     return described | {
         "default": default.partition(":")[0] == card.key,
         "dim": card.dim,
-        "frame_dim": card.frame_dim,
-        "frame_rate": card.frame_rate_hz,
-        "sample_rate": card.sample_rate,
+        # what reads text alone has none of these
+        "frame_dim": card.frame_dim or None,
+        "frame_rate": card.frame_rate_hz or None,
+        "sample_rate": card.sample_rate or None,
         "window_seconds": card.window_s,
-        "min_seconds": card.min_seconds,
+        "min_seconds": card.min_seconds or None,
         "space": _space(extractor) if standing.state != UNAVAILABLE else None,
         "poolings": extractor.poolings,
         "options": {name: list(values) for name, values in card.options.items()},

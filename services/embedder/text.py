@@ -10,11 +10,8 @@ from starlette.concurrency import run_in_threadpool
 
 from services.common.openapi import json_body
 from services.common.wire import Body, Json, parse
-from services.embedder.settings import EmbedderSettings
+from services.embedder.settings import MOST_CHARACTERS, MOST_TEXTS, EmbedderSettings
 from soundalike.extract.loading import Extractors
-
-MOST_TEXTS = 256
-MOST_CHARACTERS = 10_000
 
 Text = Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS)]
 

@@ -26,6 +26,7 @@ OGG_LONGEST_PAGE = 65_307
 OGG_HEAD_BYTES = 27  # the last of them counts the segments whose sizes follow
 RIFF_HEAD_BYTES = 12
 HEAD_BYTES = 28
+MOST_CHUNKS = 5_000
 LITTLE_CHUNK, BIG_CHUNK = struct.Struct("<4sI"), struct.Struct(">4sI")
 
 # what ffmpeg calls the demuxer of a container, by the bytes it begins with (offset, bytes)
@@ -49,13 +50,15 @@ def _length(file: BinaryIO) -> int:
 
 def _riff_is_cut(file: BinaryIO, length: int, header: struct.Struct = LITTLE_CHUNK) -> bool:
     position = RIFF_HEAD_BYTES
-    while position + 8 <= length:
+    for _ in range(MOST_CHUNKS):
+        if position + 8 > length:
+            return True
         file.seek(position)
         name, size = header.unpack(file.read(8))
         if name == b"data":
             return size not in UNKNOWN_SIZES and position + 8 + size > length
         position += 8 + size + size % 2
-    return True
+    return False
 
 
 def _rifx_is_cut(file: BinaryIO, length: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +21,7 @@ BLOCK_VALUES = 1 << 14  # a block in which the data go bad is lost, so blocks ar
 FULL_SCALE = 32767 / 32768  # the loudest sample of 16 bits
 # above this rate the limit on seconds shrinks, so that the limit on memory holds
 ORDINARY_RATE_HZ = 192_000
+USUAL_BYTES_A_SECOND = 16_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,76 @@ class _Wish:
     mono: bool
 
 
+class Sound:
+    """A sound that is being decoded, or was.
+
+    Attributes
+    ----------
+    sample_rate : int
+        In Hz.
+    format : str
+        The container as it was found, for example ``"WAV"``.
+    source_channels : int
+        How many channels the source has, before any mixing down.
+    read : int
+        Samples of each channel that were read so far.
+    clipped : int
+        How many of all channels' are at or beyond full scale.
+    truncated : bool
+        True where the source promised more than it held; known at its end.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        container: str,
+        source_channels: int,
+        blocks: Iterator[FloatArray],
+    ) -> None:
+        self.sample_rate = sample_rate
+        self.format = container
+        self.source_channels = source_channels
+        self.read = self.clipped = 0
+        self.truncated = False
+        self._blocks = blocks
+
+    @classmethod
+    def of(cls, clip: Clip) -> Sound:
+        """Make the sound that a clip was decoded from."""
+        sound = cls(clip.sample_rate, clip.format, clip.source_channels, _slices(clip.samples.T))
+        sound.truncated = clip.truncated
+        sound.clipped = round(clip.clipped * clip.samples.shape[1] * clip.source_channels)
+        return sound
+
+    def blocks(self) -> Iterator[FloatArray]:
+        """Read it, once.
+
+        Yields
+        ------
+        ndarray of float32, shape (samples, channels)
+            Past the gate: finite, and no louder than sound can be.
+
+        Raises
+        ------
+        UndecodableAudio, TooLong, BadSamples
+        """
+        for block in self._blocks:
+            self.read += len(block)
+            yield gate.check(block)
+        if not self.read:
+            raise UndecodableAudio("The file holds no samples; was the recording cut off at once?")
+
+    @property
+    def seconds(self) -> float:
+        """Duration of what was read."""
+        return self.read / self.sample_rate
+
+    @property
+    def clipped_share(self) -> float:
+        """Share of the samples that are at or beyond full scale, in [0, 1]."""
+        return self.clipped / max(1, self.read * self.source_channels)
+
+
 def decode(
     source: BinaryIO | bytes | Path,
     *,
@@ -38,10 +110,7 @@ def decode(
     first_s: float | None = None,
     mono: bool = False,
 ) -> Clip:
-    """Decode a sound.
-
-    WAV, FLAC, OGG, MP3, AIFF and what else libsndfile opens; M4A, AAC, WMA
-    and their like through ffmpeg, where that is installed.
+    """Decode a sound whole; see `opened` for what is taken.
 
     Parameters
     ----------
@@ -67,26 +136,102 @@ def decode(
     OSError
         Where a path cannot be read.
     """
+    with opened(source, max_seconds=max_seconds, first_s=first_s, mono=mono) as sound:
+        samples = np.concatenate(list(sound.blocks()))
+        return Clip(
+            samples=np.ascontiguousarray(samples.T),
+            sample_rate=sound.sample_rate,
+            format=sound.format,
+            source_channels=sound.source_channels,
+            truncated=sound.truncated,
+            clipped=sound.clipped_share,
+        )
+
+
+@contextmanager
+def opened(
+    source: BinaryIO | bytes | Path,
+    *,
+    max_seconds: float | None = None,
+    first_s: float | None = None,
+    mono: bool = False,
+) -> Iterator[Sound]:
+    """Open a sound, to be decoded block by block.
+
+    WAV, FLAC, OGG, MP3, AIFF and what else libsndfile opens; M4A, AAC, WMA
+    and their like through ffmpeg, where that is installed.
+
+    Parameters
+    ----------
+    source, max_seconds, first_s, mono
+        See `decode`.
+
+    Yields
+    ------
+    Sound
+
+    Raises
+    ------
+    UndecodableAudio, TooLong, BadRate
+    OSError
+        Where a path cannot be read.
+    """
+    wish = _Wish(max_seconds, first_s, mono)
+    with _file(source) as file, _opened_file(file, wish) as sound:
+        yield sound
+
+
+def expected_seconds(file: BinaryIO, most_seconds: float | None = None) -> float:
+    """Guess how long a sound lasts, without decoding it.
+
+    Parameters
+    ----------
+    file : binary file
+        Left at its beginning.
+    most_seconds : float, optional
+        What is longer is not decoded.
+
+    Returns
+    -------
+    float
+        What its header says; where libsndfile cannot tell, what its size allows at a usual bit
+        rate. Never more than `most_seconds`.
+    """
+    try:
+        with soundfile.SoundFile(file) as sound:
+            seconds = float(sound.frames / sound.samplerate)
+    except soundfile.LibsndfileError:
+        known = containers.ffmpeg_demuxer(file) is not None
+        seconds = file.seek(0, io.SEEK_END) / USUAL_BYTES_A_SECOND if known else 0.0
+    file.seek(0)
+    return seconds if most_seconds is None else min(seconds, most_seconds)
+
+
+@contextmanager
+def _file(source: BinaryIO | bytes | Path) -> Iterator[BinaryIO]:
     if isinstance(source, Path):
         # opened by number, soundfile does not see the name and cannot guess from its ending
-        with source.open("rb") as named, open(named.fileno(), "rb", closefd=False) as opened:
-            return decode(opened, max_seconds=max_seconds, first_s=first_s, mono=mono)
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
-    clip = _decode_file(file, _Wish(max_seconds, first_s, mono))
-    return gate.check(clip)
+        with source.open("rb") as named, open(named.fileno(), "rb", closefd=False) as file:
+            yield file
+    else:
+        yield io.BytesIO(source) if isinstance(source, bytes) else source
 
 
-def _decode_file(file: BinaryIO, wish: _Wish) -> Clip:
+@contextmanager
+def _opened_file(file: BinaryIO, wish: _Wish) -> Iterator[Sound]:
     cut = containers.is_cut(file)
     try:
         sound = soundfile.SoundFile(file)
     except soundfile.LibsndfileError as error:
-        return _through_ffmpeg(file, wish, str(error))
+        with _through_ffmpeg(file, wish, str(error)) as decoded:
+            yield decoded
+        return
     with sound:
-        return _read(sound, _usual_name(sound.format), cut, wish)
+        yield _sound(sound, _usual_name(sound.format), cut, wish)
 
 
-def _through_ffmpeg(file: BinaryIO, wish: _Wish, complaint: str) -> Clip:
+@contextmanager
+def _through_ffmpeg(file: BinaryIO, wish: _Wish, complaint: str) -> Iterator[Sound]:
     recognised = containers.ffmpeg_demuxer(file)
     if recognised is None:
         raise UndecodableAudio(
@@ -97,41 +242,41 @@ def _through_ffmpeg(file: BinaryIO, wish: _Wish, complaint: str) -> Clip:
     # one second more than is allowed, so that the limit below is seen to be passed
     limit_s = wish.first_s if wish.max_seconds is None else wish.max_seconds + 1
     with ffmpeg.as_wav(file, demuxer, name, limit_s) as wav, soundfile.SoundFile(wav) as sound:
-        return _read(sound, name, False, wish)
+        yield _sound(sound, name, False, wish)
 
 
 def _usual_name(container: str) -> str:
     return "WAV" if container in ("WAVEX", "RF64") else container
 
 
-def _read(sound: Any, container: str, cut: bool, wish: _Wish) -> Clip:
-    """Read an open sound block by block, under the limit."""
-    gate.check_rate(sound.samplerate)
-    budget = _samples_allowed(sound.samplerate, wish.max_seconds)
-    if budget is not None and 0 < sound.frames < np.iinfo(np.int64).max:
-        _check_length(sound.frames, sound.samplerate, budget, wish.max_seconds)
-    first = None if wish.first_s is None else math.ceil(wish.first_s * sound.samplerate)
-    blocks: list[FloatArray] = []
-    read = clipped = 0
-    enough = False
-    for block in _blocks(sound):
-        read += len(block)
-        _check_length(read, sound.samplerate, budget, wish.max_seconds)
-        clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
-        blocks.append(_mean(block) if wish.mono else block)
-        enough = first is not None and read >= first
-        if enough:
-            break
-    channels = 1 if wish.mono else sound.channels
-    samples = np.concatenate(blocks) if blocks else np.empty((0, channels), np.float32)
-    return Clip(
-        samples=np.ascontiguousarray(samples[:first].T),
-        sample_rate=sound.samplerate,
-        format=container,
-        source_channels=sound.channels,
-        truncated=cut or (read < sound.frames and not enough),
-        clipped=clipped / max(1, read * sound.channels),
-    )
+def _sound(source: Any, container: str, cut: bool, wish: _Wish) -> Sound:
+    """Make the sound of an open source, under the limit."""
+    gate.check_rate(source.samplerate)
+    budget = _samples_allowed(source.samplerate, wish.max_seconds)
+    if budget is not None and 0 < source.frames < np.iinfo(np.int64).max:
+        _check_length(source.frames, source.samplerate, budget, wish.max_seconds)
+
+    def read() -> Iterator[FloatArray]:
+        first = None if wish.first_s is None else math.ceil(wish.first_s * source.samplerate)
+        done = 0
+        for block in _blocks(source):
+            done += len(block)
+            _check_length(done, source.samplerate, budget, wish.max_seconds)
+            wanted = block if first is None else block[: first - done + len(block)]
+            sound.clipped += int(np.count_nonzero(np.abs(wanted) >= FULL_SCALE))
+            yield _mean(wanted) if wish.mono else wanted
+            if first is not None and done >= first:
+                sound.truncated = cut
+                return
+        sound.truncated = cut or done < source.frames
+
+    sound = Sound(source.samplerate, container, source.channels, read())
+    return sound
+
+
+def _slices(samples: FloatArray) -> Iterator[FloatArray]:
+    for start in range(0, len(samples), BLOCK_VALUES):
+        yield samples[start : start + BLOCK_VALUES]
 
 
 def _samples_allowed(sample_rate: int, max_seconds: float | None) -> int | None:

@@ -1,11 +1,11 @@
-"""The one gate that every clip passes after it was decoded."""
+"""The one gate that every sound passes while it is decoded."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from soundalike.errors import BadRate, BadSamples, UndecodableAudio
-from soundalike.types import Clip, FloatArray
+from soundalike.errors import BadRate, BadSamples
+from soundalike.types import FloatArray
 
 MIN_RATE_HZ = 100
 MAX_RATE_HZ = 768_000
@@ -32,34 +32,30 @@ def check_rate(sample_rate: int) -> None:
         )
 
 
-def check(clip: Clip) -> Clip:
-    """Let a clip through that every later step may rely on.
+def check(samples: FloatArray) -> FloatArray:
+    """Let samples through that every later step may rely on.
+
+    Parameters
+    ----------
+    samples : ndarray of float32
+        A block of a sound, of any shape.
 
     Returns
     -------
-    Clip
-        The same clip: float32, shape (channels, samples), finite, not empty.
+    ndarray of float32
+        The same ones: finite, and no louder than sound can be.
 
     Raises
     ------
-    BadRate, BadSamples, UndecodableAudio
+    BadSamples
     """
-    check_rate(clip.sample_rate)
-    samples = clip.samples
-    if samples.ndim != 2 or samples.dtype != np.float32:
-        raise BadSamples(
-            "Samples must be float32 of shape (channels, samples), "
-            f"not {samples.dtype} of shape {samples.shape}."
-        )
-    if samples.size == 0:
-        raise UndecodableAudio("The file holds no samples; was the recording cut off at once?")
     if not np.isfinite(samples).all():
         bad = int(samples.size - np.isfinite(samples).sum())
         raise BadSamples(
             f"{bad} of {samples.size} samples are NaN or infinite; export the file again.",
             got=bad,
         )
-    loudest = float(np.abs(samples).max())
+    loudest = float(np.abs(samples).max(initial=0.0))
     if loudest > MOST_AMPLITUDE:
         raise BadSamples(
             f"The loudest sample is {loudest:g} times full scale, beyond any sound; "
@@ -67,28 +63,47 @@ def check(clip: Clip) -> Clip:
             limit=MOST_AMPLITUDE,
             got=loudest,
         )
-    return clip
+    return samples
 
 
-def silent_share(samples: FloatArray, sample_rate: int) -> float:
-    """Tell how much of a sound is as good as silent.
+class Meter:
+    """Measures how much of a sound is as good as silent, while it passes.
 
     Parameters
     ----------
-    samples : ndarray of float32, shape (samples,)
-        Mono amplitudes.
     sample_rate : int
         In Hz.
-
-    Returns
-    -------
-    float
-        Share of blocks of 20 ms whose peak lies 60 dB or more below full scale, in [0, 1].
     """
-    size = max(1, int(QUIET_BLOCK_S * sample_rate))
-    starts = np.arange(0, len(samples), size)
-    peaks = np.maximum.reduceat(np.abs(samples), starts)
-    return float(np.mean(peaks < QUIET_AMPLITUDE))
+
+    def __init__(self, sample_rate: int) -> None:
+        self._size = max(1, int(QUIET_BLOCK_S * sample_rate))
+        self._rest = np.empty(0, np.float32)
+        self._quiet = self._counted = 0
+        self._peak = 0.0
+
+    def feed(self, samples: FloatArray) -> None:
+        """Take the mono amplitudes that come next, shape (samples,)."""
+        self._peak = max(self._peak, float(np.abs(samples).max(initial=0.0)))
+        joined = np.concatenate([self._rest, samples])
+        whole = len(joined) - len(joined) % self._size
+        peaks = np.abs(joined[:whole]).reshape(-1, self._size).max(axis=1)
+        self._quiet += int(np.count_nonzero(peaks < QUIET_AMPLITUDE))
+        self._counted += len(peaks)
+        self._rest = joined[whole:]
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether there was no sound at all, down to the smallest step of 16 bits."""
+        return self._peak < NOTHING_AMPLITUDE
+
+    @property
+    def silent_share(self) -> float:
+        """Share of blocks of 20 ms whose peak lies 60 dB or more below full scale, in [0, 1]."""
+        quiet, counted = self._quiet, self._counted
+        if len(self._rest):
+            quiet += bool(np.abs(self._rest).max() < QUIET_AMPLITUDE)
+            counted += 1
+        return quiet / max(1, counted)
 
 
 def is_silent(samples: FloatArray) -> bool:

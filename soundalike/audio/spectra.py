@@ -83,10 +83,33 @@ def triangles(
     ndarray of float64, shape (bands, fft_size // 2 + 1)
         One filter a row.
     """
-    bins_hz = np.fft.rfftfreq(fft_size, 1.0 / rate_hz)
-    left, centre, right = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
-    rising = (bins_hz - left) / (centre - left)
-    falling = (right - bins_hz) / (right - centre)
+    return triangles_over(bins_hz(rate_hz, fft_size), edges_hz)
+
+
+def bins_hz(rate_hz: int, fft_size: int) -> npt.NDArray[np.float64]:
+    """Tell the frequencies of a Fourier transform's bins, shape (fft_size // 2 + 1,)."""
+    return np.fft.rfftfreq(fft_size, 1.0 / rate_hz).astype(np.float64)
+
+
+def triangles_over(
+    points: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Make triangles that are straight on any one scale, each with a peak of 1.
+
+    Parameters
+    ----------
+    points : ndarray of float64, shape (points,)
+        Where their heights are wanted.
+    edges : ndarray of float64, shape (bands + 2,)
+        Rising; triangle b rises from edge b, has its peak at b + 1 and ends at b + 2.
+
+    Returns
+    -------
+    ndarray of float64, shape (bands, points)
+    """
+    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    rising = (points - left) / (centre - left)
+    falling = (right - points) / (right - centre)
     return np.clip(np.minimum(rising, falling), 0.0, None)
 
 

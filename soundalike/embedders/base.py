@@ -26,7 +26,8 @@ class Card:
     summary : str
         What it hears, in one sentence.
     sample_rate : int
-        In Hz; every clip is resampled to it.
+        In Hz; every clip is resampled to it. Like `min_seconds`, `frame_dim` and `frame_rate_hz`
+        it is 0 where no sound is taken.
     window_s : float or None
         Length of the windows a clip is cut into, in seconds; None takes it whole.
     min_seconds : float
@@ -54,6 +55,8 @@ class Card:
         True for an embedder that serves tests and is not listed.
     aliases : tuple of str
         Other names by which it may be asked for; whoever does gets `key`.
+    hears_silence : bool
+        Whether it has something to say of a clip that holds nothing but silence.
     """
 
     key: str
@@ -72,6 +75,12 @@ class Card:
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hidden: bool = False
     aliases: tuple[str, ...] = ()
+    hears_silence: bool = False
+
+    @property
+    def hears(self) -> bool:
+        """Whether it takes sound."""
+        return "audio" in self.takes
 
 
 class Embedder(ABC):
@@ -88,6 +97,12 @@ class Embedder(ABC):
 
     Attributes
     ----------
+    device, runtime, dtype : str
+        What computes; known once it is loaded.
+    workers : int
+        Threads that call `run` at the same time; to be set before `load`.
+    largest_batch : int
+        Windows of one shape that the device takes at once; 1 where more gain nothing.
     quarantined : dict of str to str
         What `load` found unfit for use, of what the card says it takes, and why.
     """
@@ -96,6 +111,8 @@ class Embedder(ABC):
     device = "cpu"
     runtime = "numpy"
     dtype = "float32"
+    workers = 1
+    largest_batch = 1
 
     def __init__(self, options: Mapping[str, str] | None = None) -> None:
         self.options = dict(options or {})
@@ -106,6 +123,11 @@ class Embedder(ABC):
         """The key, with the options that differ from the defaults."""
         chosen = ",".join(f"{name}={value}" for name, value in sorted(self.options.items()))
         return f"{self.card.key}:{chosen}" if chosen else self.card.key
+
+    @property
+    def source(self) -> Source | None:
+        """Where its weights come from; None where it has none."""
+        return self.card.weights
 
     def load(self) -> None:  # noqa: B027  (an embedder without weights has nothing to do)
         """Bring the weights into memory; what has none has nothing to do.
@@ -131,9 +153,30 @@ class Embedder(ABC):
             One for each window, in order.
         """
 
-    def join(self, parts: Sequence[FloatArray], windows: Sequence[Window]) -> Frames:
-        """Make the frames of a clip from those of its windows, one after the other."""
-        return Frames(np.concatenate(parts), self.card.frame_rate_hz)
+    def deaf(self) -> BadRequest:
+        """Make the fault that says that it takes no sound."""
+        return BadRequest(
+            f"'{self.card.key}' reads text and hears no sound; send it texts (POST /embed/text, "
+            "soundalike embed --text)."
+        )
+
+    def join(self, parts: list[FloatArray], windows: Sequence[Window]) -> Frames:
+        """Make the frames of a clip from those of its windows, one after the other.
+
+        Parameters
+        ----------
+        parts : list of ndarray of float32, each of shape (T, frame_dim)
+            Taken over: it may be empty afterwards, so that minutes of frames are not kept twice.
+        windows : sequence of Window
+            Where each lies in the clip, without its samples.
+        """
+        values = np.empty((sum(map(len, parts)), self.card.frame_dim), np.float32)
+        end = len(values)
+        while parts:
+            part = parts.pop()
+            values[end - len(part) : end] = part
+            end -= len(part)
+        return Frames(values, self.card.frame_rate_hz)
 
     def pool(self, frames: Frames, how: str) -> FloatArray:
         """Make one vector of frames; see `soundalike.pooling.pool`."""

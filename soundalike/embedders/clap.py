@@ -7,6 +7,7 @@ mean of theirs, each counted by its seconds of sound.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import threading
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from soundalike.embedders import weights
 from soundalike.embedders.base import Card
-from soundalike.embedders.features import MelSettings, log_mel
+from soundalike.embedders.features import MelSettings, log_mel, widest
 from soundalike.embedders.pretrained import CONFIG, PREPROCESSOR, Pretrained
-from soundalike.embedders.weights import Part, Source, read_state
-from soundalike.errors import Quarantined
+from soundalike.embedders.weights import Part, Source
+from soundalike.errors import Quarantined, WeightsMissing
 from soundalike.types import FloatArray, Frames, Window
 
 if TYPE_CHECKING:
@@ -30,8 +32,6 @@ WINDOW_S = 10
 WINDOW_SAMPLES = WINDOW_S * SAMPLE_RATE_HZ
 DIM = 512
 TOKENIZERS = ("tokenizer.json", "vocab.json")  # the latter beside merges.txt
-PROBE_TEXTS = ("a dog barks", "heavy rain on a roof", "somebody plays a slow waltz on a violin")
-LEAST_DIFFERENCE = 1e-4
 
 
 class Clap(Pretrained):
@@ -102,9 +102,9 @@ class Clap(Pretrained):
         except (KeyError, TypeError, ValueError) as error:
             raise self.unfit(f"'{PREPROCESSOR}' lacks a number that is needed: {error}") from error
 
-    def front_end(self) -> Mapping[str, Any]:
-        """Tell what lies between samples and network, the checkpoint's mel settings among it."""
-        return {**self.card.front_end, **dataclasses.asdict(self.mel)}
+    def file_facts(self) -> dict[str, Any]:
+        """Tell what the checkpoint says of its network, and its mel settings."""
+        return {"config": self.config_digest(), **dataclasses.asdict(self.mel)}
 
     def load(self) -> None:
         """Bring the audio tower into memory, and try out the text tower once.
@@ -117,15 +117,18 @@ class Clap(Pretrained):
             `quarantined` says so.
         """
         # before the library: that there are no weights is to be found out at once
-        state = read_state(self.folder, self.source)
+        state = self.read_weights()
 
+        import torch
         from transformers import ClapAudioModelWithProjection
 
         config = self._config().audio_config
         self.require(CONFIG, config.to_dict(), {"enable_fusion": False, "projection_dim": DIM})
-        self._tower = self.build(
+        tower = self.build(
             ClapAudioModelWithProjection, config, _side(state, "audio_model.", "audio_projection.")
         )
+        example = log_mel(torch.zeros(1, WINDOW_SAMPLES), self.mel)[:, None]
+        self._tower = self.place(tower, example, how=_embed)
         self.probe()
         try:
             self._read_text_side(state)
@@ -141,10 +144,14 @@ class Clap(Pretrained):
 
     def hear(self, samples: torch.Tensor) -> torch.Tensor:
         """Compute the vector of a window, of unit length, shape (1, 512)."""
+        return self.hear_all(samples[None])[0]
+
+    def hear_all(self, samples: torch.Tensor) -> torch.Tensor:
+        """Compute the vectors of N windows, each of unit length, shape (N, 1, 512)."""
         from torch.nn.functional import normalize
 
-        level = log_mel(samples.double()[None], self.mel).float()
-        return normalize(self._tower(input_features=level[:, None]).audio_embeds, dim=-1)
+        level = log_mel(widest(samples), self.mel).float()
+        return normalize(self._tower(level[:, None]), dim=-1)[:, None]
 
     def join(self, parts: Sequence[FloatArray], windows: Sequence[Window]) -> Frames:
         """Make the frames of a clip: its windows' vectors, which count by their seconds."""
@@ -162,6 +169,8 @@ class Clap(Pretrained):
         ------
         Quarantined
             `load` found the text side unfit for use.
+        WeightsMissing
+            It is not in memory yet, and the weights are gone or others.
         """
         if "text" in self.quarantined:
             raise Quarantined(self.quarantined["text"], model=self.card.key)
@@ -171,7 +180,13 @@ class Clap(Pretrained):
 
     @functools.cached_property
     def _text_side(self) -> _TextSide:
-        return self._read_text_side(read_state(self.folder, self.source))
+        now = weights.digest(self.folder, self.source)
+        if now != self.weights_digest():
+            raise WeightsMissing(
+                f"The weights in '{self.folder}' are others than those that hear sound here; "
+                "start again, so that words go through the same ones."
+            )
+        return self._read_text_side(weights.read_state(self.folder, self.source))
 
     def _read_text_side(self, state: Mapping[str, torch.Tensor]) -> _TextSide:
         """Build the text tower and see that it is alive."""
@@ -183,26 +198,18 @@ class Clap(Pretrained):
         )
         if not any((self.folder / name).is_file() for name in TOKENIZERS):
             raise self.unfit(f"it lacks a tokenizer, {' or '.join(TOKENIZERS)}")
-        try:
-            tokenizer = RobertaTokenizer.from_pretrained(self.folder, local_files_only=True)
-        except Exception as error:  # nothing narrower comes of a broken tokenizer.json
-            raise self.unfit(f"its tokenizer cannot be read: {error}") from error
-        if len(tokenizer) > config.vocab_size:
-            raise self.unfit(
-                f"its tokenizer has {len(tokenizer)} tokens, its text side {config.vocab_size}"
-            )
+        tokenizer = self.read_tokenizer(
+            lambda: RobertaTokenizer.from_pretrained(self.folder, local_files_only=True),
+            config.vocab_size,
+        )
         side = _TextSide(tower, tokenizer)
-        vectors = side.read(PROBE_TEXTS)
-        if not np.isfinite(vectors).all():
-            raise self.unfit("its text side answers NaN or infinity")
-        if np.ptp(vectors, axis=0).max() < LEAST_DIFFERENCE:
-            raise self.unfit("its text side is dead: it answers every text alike")
+        self.probe_texts(side.read)
         return side
 
     def _config(self) -> Any:
         from transformers import ClapConfig
 
-        return self.configure(ClapConfig.from_dict, self.read_settings(CONFIG))
+        return self.configure(ClapConfig.from_dict, copy.deepcopy(self.settings))
 
 
 class _TextSide:
@@ -234,6 +241,11 @@ class _TextSide:
         ).text_embeds[0]
         vector: FloatArray = normalize(embedded, dim=-1).numpy()
         return vector
+
+
+def _embed(tower: Any, level: torch.Tensor) -> torch.Tensor:
+    embedded: torch.Tensor = tower(input_features=level).audio_embeds
+    return embedded
 
 
 def _side(state: Mapping[str, torch.Tensor], *prefixes: str) -> dict[str, torch.Tensor]:

@@ -13,7 +13,7 @@ import numpy as np
 from soundalike.audio import colours, spectra
 from soundalike.embedders.base import Card
 from soundalike.embedders.pretrained import Pretrained
-from soundalike.embedders.weights import Part, Source, read_state
+from soundalike.embedders.weights import Part, Source
 from soundalike.types import FloatArray, Window
 
 if TYPE_CHECKING:
@@ -96,6 +96,22 @@ class _Dino(Pretrained):
         Quarantined
             The checkpoint is of another network, or cannot be used.
         """
+        # before the libraries: that there are no weights is to be found out at once
+        state = self.read_weights()
+
+        import torch
+
+        picture = torch.zeros(1, 3, SIDE, SIDE)
+        self._network = self.place(self.network(state), picture, how=_class_token)
+        self.probe()
+
+    def network(self, state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+        """Make the library's network of a checkpoint's weights, whoever's names they have.
+
+        Raises
+        ------
+        Quarantined
+        """
         from transformers import ViTConfig, ViTModel
 
         config = ViTConfig(
@@ -107,13 +123,10 @@ class _Dino(Pretrained):
             image_size=SIDE,
             patch_size=self.patch,
         )
-        state = read_state(self.folder, self.source)
-        if "cls_token" in state:
-            state = _renamed(state)
-        self._network: Any = self.build(
-            ViTModel, config, state, attn_implementation="sdpa", add_pooling_layer=False
+        named = _renamed(state) if "cls_token" in state else state
+        return self.build(
+            ViTModel, config, named, attn_implementation="sdpa", add_pooling_layer=False
         )
-        self.probe()
 
     def prepare(self, window: Window) -> FloatArray:
         """Draw the spectrogram of a clip.
@@ -143,11 +156,13 @@ class _Dino(Pretrained):
         import torch
 
         scale = 255.0 if self.options.get("scale") == "unit" else 1.0
-        means = torch.tensor(MEANS)[:, None, None]
-        deviations = torch.tensor(DEVIATIONS)[:, None, None]
-        windows = ((samples / scale - means) / deviations).unfold(2, SIDE, STRIDE).unbind(2)
-        seen = [self._network(pixel_values=one[None]).last_hidden_state[:, 0] for one in windows]
-        return torch.cat(seen)
+        means = samples.new_tensor(MEANS)[:, None, None]
+        deviations = samples.new_tensor(DEVIATIONS)[:, None, None]
+        windows = samples.unfold(2, SIDE, STRIDE).movedim(2, 0)
+        passes = torch.tensor_split(
+            windows, tuple(range(self.largest_batch, len(windows), self.largest_batch))
+        )
+        return torch.cat([self._network((some / scale - means) / deviations) for some in passes])
 
 
 class DinoVits16(_Dino):
@@ -176,6 +191,11 @@ class DinoVitb8(_Dino):
 
     patch = 8
     card = _card("dino-vitb8", "dino_vitbase8_pretrain.pth", dim=768, patch=patch)
+
+
+def _class_token(network: Any, pictures: torch.Tensor) -> torch.Tensor:
+    seen: torch.Tensor = network(pixel_values=pictures).last_hidden_state[:, 0]
+    return seen
 
 
 def _renamed(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

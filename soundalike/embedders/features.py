@@ -79,6 +79,11 @@ def mel_filters(settings: MelSettings) -> npt.NDArray[np.float64]:
     return spectra.triangles(edges_hz, settings.rate_hz, settings.fft_size) / areas_hz[:, None]
 
 
+def widest(samples: torch.Tensor) -> torch.Tensor:
+    """Widen samples to float64, where their device has that."""
+    return samples if samples.device.type == "mps" else samples.double()
+
+
 def log_mel(samples: torch.Tensor, settings: MelSettings) -> torch.Tensor:
     """Compute log-mel spectrograms, in the precision and on the device of the samples.
 

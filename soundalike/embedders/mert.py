@@ -10,11 +10,15 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from soundalike.embedders.base import Card
-from soundalike.embedders.pretrained import CONFIG, PREPROCESSOR, Pretrained
-from soundalike.embedders.weights import Part, Source, read_state
+from soundalike.embedders.pretrained import (
+    CONFIG,
+    PREPROCESSOR,
+    Pretrained,
+    known_settings,
+    standardized,
+)
+from soundalike.embedders.weights import Part, Source
 from soundalike.types import FloatArray, Window
 
 if TYPE_CHECKING:
@@ -23,10 +27,7 @@ if TYPE_CHECKING:
 SAMPLE_RATE_HZ = 24_000
 HOP_SAMPLES = 320
 ALL_MEAN = "all-mean"
-SMALLEST_VARIANCE = 1e-7
 
-# of what the published config says, what is of the file and not of the network
-NOT_OF_THE_NETWORK = {"model_type", "architectures", "transformers_version", "dtype"}
 # switches of the published code that HuBERT does not have
 FOREIGN = {"feature_extractor_cqt": False, "deepnorm": False}
 
@@ -70,9 +71,9 @@ class _Mert(Pretrained):
             raise self.unfit(f"'{PREPROCESSOR}' does not say do_normalize, true or false")
         return said
 
-    def front_end(self) -> Mapping[str, Any]:
-        """Tell what lies between samples and network, the checkpoint's choice among it."""
-        return {**self.card.front_end, "normalizes": self.normalizes}
+    def file_facts(self) -> dict[str, Any]:
+        """Tell what the checkpoint says of its network and of what goes into it."""
+        return {"config": self.config_digest(), "normalizes": self.normalizes}
 
     def load(self) -> None:
         """Bring the network into memory.
@@ -84,65 +85,79 @@ class _Mert(Pretrained):
             The checkpoint is of another network, or cannot be used.
         """
         # before the libraries: that there are no weights is to be found out at once
-        state = read_state(self.folder, self.source)
+        state = self.read_weights()
 
+        import torch
+
+        second = torch.zeros(1, SAMPLE_RATE_HZ)
+        self._network = self.place(self.network(state), second, how=self._layer, varying=[1])
+        self.probe()
+
+    def network(self, state: Mapping[str, torch.Tensor]) -> Any:
+        """Make the library's network of a checkpoint's weights.
+
+        Raises
+        ------
+        Quarantined
+        """
         from torch.nn.utils.parametrize import remove_parametrizations
         from transformers import HubertModel
 
         network: Any = self.build(HubertModel, self._config(), state, attn_implementation="sdpa")
         # direction and length of these weights are stored apart; for use they are one
         remove_parametrizations(network.encoder.pos_conv_embed.conv, "weight")
-        self._network = network
-        self.probe()
+        return network
 
     def _config(self) -> Any:
         from transformers import HubertConfig
 
-        found = self.read_settings(CONFIG)
+        found = self.settings
         shape = {"hidden_size": self.card.frame_dim, "num_hidden_layers": self.layers}
         self.require(CONFIG, found, FOREIGN | shape)
-        known = HubertConfig().to_dict().keys() - NOT_OF_THE_NETWORK
-        of_the_network = {name: value for name, value in found.items() if name in known}
-        return self.configure(lambda settings: HubertConfig(**settings), of_the_network)
+        settings = known_settings(HubertConfig(), found)
+        return self.configure(lambda settings: HubertConfig(**settings), settings)
 
     def prepare(self, window: Window) -> FloatArray:
         """Bring a window to zero mean and unit variance where the checkpoint says so."""
-        if not self.normalizes:
-            return window.samples
-        wide = window.samples.astype(np.float64)
-        scaled: FloatArray = (
-            (wide - wide.mean()) / np.sqrt(wide.var() + SMALLEST_VARIANCE)
-        ).astype(np.float32)
-        return scaled
+        return standardized(window.samples) if self.normalizes else window.samples
 
     def hear(self, samples: torch.Tensor) -> torch.Tensor:
-        """Compute the chosen layer's frames of a window, shape (T, frame_dim).
+        """Compute the chosen layer's frames of a window, shape (T, frame_dim)."""
+        return self.hear_all(samples[None])[0]
+
+    def hear_all(self, samples: torch.Tensor) -> torch.Tensor:
+        """Compute the chosen layer's frames of N windows, shape (N, T, frame_dim).
 
         Windows of different length never share a padded batch: the first layer
         normalises over time, and padding would be part of what it sees.
         """
+        return self._network(samples)
+
+    def _layer(self, network: Any, samples: torch.Tensor) -> torch.Tensor:
         import torch
 
-        states = self.hidden_states(samples)
+        states = hidden_states(network, samples)
         layer = self.options.get("layer", str(self.layers))
         return torch.stack(states).mean(dim=0) if layer == ALL_MEAN else states[int(layer)]
 
-    def hidden_states(self, samples: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Compute what every layer says of a window.
 
-        Parameters
-        ----------
-        samples : Tensor of float32, shape (samples,)
-            A prepared window.
+def hidden_states(network: Any, samples: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Compute what every layer says of windows of one length.
 
-        Returns
-        -------
-        tuple of Tensor, each of shape (T, frame_dim)
-            What goes into the first layer, then what comes out of each.
-        """
-        heard = self._network(samples[None], output_hidden_states=True)
-        # the library keeps the last one as it is before the final norm of the larger network
-        return tuple(state[0] for state in (*heard.hidden_states[:-1], heard.last_hidden_state))
+    Parameters
+    ----------
+    network : HubertModel
+    samples : Tensor of float32, shape (N, samples)
+        Prepared windows.
+
+    Returns
+    -------
+    tuple of Tensor, each of shape (N, T, frame_dim)
+        What goes into the first layer, then what comes out of each.
+    """
+    heard = network(samples, output_hidden_states=True)
+    # the library keeps the last one as it is before the final norm of the larger network
+    return (*heard.hidden_states[:-1], heard.last_hidden_state)
 
 
 class Mert95M(_Mert):

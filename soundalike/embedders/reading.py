@@ -7,12 +7,15 @@ import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from soundalike.embedders import keras_h5, pickles
 from soundalike.errors import Quarantined
 
 if TYPE_CHECKING:
     import torch
 
 SAFE_SUFFIX = ".safetensors"
+NESTED = "state_dict"  # under which some files hold their table of weights
+WOULD_RUN = "would run code when opened, or is broken"
 
 
 def read(path: Path) -> dict[str, torch.Tensor]:
@@ -28,7 +31,14 @@ def read(path: Path) -> dict[str, torch.Tensor]:
     Quarantined
         The file is broken, or holds a pickle that would run code.
     """
-    state = _read_safetensors(path) if path.suffix == SAFE_SUFFIX else _read_pickle(path)
+    if path.suffix == SAFE_SUFFIX:
+        state = _read_safetensors(path)
+    elif path.name.endswith(keras_h5.SUFFIXES):
+        state = _read_keras(path)
+    elif path.suffix == pickles.SUFFIX:
+        state = _read_networks(path)
+    else:
+        state = _read_pickle(path)
     if not state:
         raise unusable(path, "holds no weights")
     return state
@@ -44,15 +54,33 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         raise unusable(path, "is broken or was cut off") from error
 
 
+def _read_keras(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return keras_h5.read(path)
+    except ValueError as error:
+        raise unusable(path, str(error)) from error
+
+
+def _read_networks(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return pickles.read(path)
+    except pickle.UnpicklingError as error:
+        raise unusable(path, WOULD_RUN) from error
+    except ValueError as error:
+        raise unusable(path, str(error)) from error
+
+
 def _read_pickle(path: Path) -> dict[str, torch.Tensor]:
     import torch
 
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise unusable(path, "would run code when opened, or is broken") from error
-    except (RuntimeError, EOFError, ValueError) as error:
+        raise unusable(path, WOULD_RUN) from error
+    except Exception as error:  # a spoilt pickle raises whatever its own bytes lead torch to
         raise unusable(path, "is broken or was cut off") from error
+    if isinstance(content, dict) and isinstance(content.get(NESTED), dict):
+        content = content[NESTED]  # what a training run left beside it is not looked at
     if not isinstance(content, dict) or not all(map(torch.is_tensor, content.values())):
         raise unusable(path, "is not a plain table of weights")
     return dict(content)
@@ -80,8 +108,11 @@ def save(state: dict[str, torch.Tensor], path: Path) -> None:
 
     # tensors that share memory are refused, so each gets its own
     own = {name: tensor.clone().contiguous() for name, tensor in state.items()}
+    path.touch()
+    mode = path.stat().st_mode
     try:
         save_file(own, path, metadata={"format": "pt"})
+        path.chmod(mode)  # the library makes a file that its owner alone can read
     except SafetensorError as error:
         code = errno.ENOSPC if f"os error {errno.ENOSPC}" in str(error) else errno.EIO
         raise OSError(code, str(error), str(path)) from error

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from soundalike.embedders import keras_h5, pickles
 from soundalike.embedders.notes import file_digest, note_quarantine, read_note, write_note
 from soundalike.embedders.reading import SAFE_SUFFIX, read, save, unusable
 from soundalike.errors import BadRequest, LicenceRefused, WeightsMissing
@@ -20,7 +21,9 @@ from soundalike.errors import BadRequest, LicenceRefused, WeightsMissing
 if TYPE_CHECKING:
     import torch
 
-WEIGHT_SUFFIXES = (SAFE_SUFFIX, ".bin", ".pt", ".pth")
+    from soundalike.embedders.packages import Archive
+
+WEIGHT_SUFFIXES = (SAFE_SUFFIX, ".bin", ".pt", ".pth", *keras_h5.SUFFIXES, pickles.SUFFIX)
 TRUE, FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
@@ -33,7 +36,7 @@ class Part:
     name : str
         Its path in the model's repository.
     sha256 : str or None
-        Its digest, where it is known.
+        Its digest, or as much of its beginning as is known.
     size_bytes : int or None
         Its size, where it is known.
     optional : bool
@@ -58,7 +61,7 @@ class Source:
     Attributes
     ----------
     repository : str
-        Its name on the model hub.
+        Its name on the model hub, or in a package index where there is an `archive`.
     parts : tuple of Part
         The files that are needed. The weights themselves come first, in the
         forms they may have, the best one first; one of them is enough.
@@ -66,12 +69,19 @@ class Source:
         SPDX name of the weights' licence.
     commercial : bool
         Whether it allows commercial use.
+    archive : Archive or None
+        The package that carries them, where they are not on the hub.
+    release : str or None
+        Where else their authors put them, in words: ``"release v0.1 of somebody/network"``.
+        From there nothing is fetched; the files are taken from whoever got them.
     """
 
     repository: str
     parts: tuple[Part, ...]
     licence: str
     commercial: bool
+    archive: Archive | None = None
+    release: str | None = None
 
     @property
     def forms(self) -> tuple[Part, ...]:
@@ -131,8 +141,26 @@ def folder(key: str, source: Source) -> Path:
     for place in (models_dir() / key, _hub_cache(source)):
         if place is not None and is_complete(place, source):
             return place
+    raise missing(key, source)
+
+
+def missing(key: str, source: Source) -> WeightsMissing:
+    """Make the fault that says how to get the weights of an embedder."""
+    name = source.parts[0].name
+    if source.archive is not None and name not in source.archive.part_names:
+        return WeightsMissing(
+            f"'{name}', which this option of '{key}' needs, travels in no package; where you have "
+            f"it, put it into '{models_dir() / key}'."
+        )
     command = pull_command(key, source)
-    raise WeightsMissing(
+    if source.release is not None:
+        files = " and ".join([name, *(part.name for part in source.others)])
+        return WeightsMissing(
+            f"The weights of '{key}' are not here. Get {files} from "
+            f"{source.release}, and '{command}' takes them.",
+            command=command,
+        )
+    return WeightsMissing(
         f"The weights of '{key}' are not here; '{command}' brings them.", command=command
     )
 
@@ -154,6 +182,8 @@ def check_licence(key: str, source: Source) -> None:
 
 def pull_command(key: str, source: Source) -> str:
     """Give the command that brings the weights of an embedder."""
+    if source.release is not None:
+        return f"soundalike models pull --from FOLDER {key}"
     consent = "" if source.commercial else " --accept-noncommercial"
     return f"soundalike models pull {key}{consent}"
 
@@ -186,6 +216,8 @@ def _existing_file(place: Path, source: Source) -> Path:
 
 
 def _hub_cache(source: Source) -> Path | None:
+    if source.archive is not None or source.release is not None:
+        return None
     try:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:
@@ -289,7 +321,7 @@ def verify(place: Path, source: Source) -> None:
         raise unusable(path, "has changed since it was brought")
     released = {form.name: form.sha256 for form in source.forms}
     name, sha256 = (note.name, note.sha256) if note else (path.name, own)
-    if released.get(name) not in (None, sha256):
+    if not sha256.startswith(released.get(name) or ""):
         raise unusable(path, "is not the file that was released")
 
 

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from soundalike.audio import gate, resample, windows
-from soundalike.audio.decode import decode
+from soundalike.audio import resample, windows
+from soundalike.audio.decode import Sound, opened
 from soundalike.embedders import Embedder
-from soundalike.errors import BadRequest, BadSamples, Silent, TooShort
-from soundalike.extract.extraction import AudioReport, Extraction, WindowVector
+from soundalike.errors import BadRequest, Silent
+from soundalike.extract.extraction import Extraction, WindowVector
+from soundalike.extract.hearing import Hearing, Run, run_here
 from soundalike.pooling import NO_POOLING, POOLINGS, unit
-from soundalike.types import Clip, FloatArray, Frames, Space, Window
+from soundalike.types import Clip, FloatArray, Frames, Space
 
 RULES = {"mix": "mean", "resampler": resample.VERSION, "windows": windows.VERSION}
 PHRASINGS = ("{}", "the sound of {}", "a recording of {}", "{} can be heard")
-
-
-@dataclass(slots=True)
-class _Stopwatch:
-    ms: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self.ms[name] = round((time.perf_counter() - started) * 1000, 3)
 
 
 class Extractor:
@@ -54,9 +42,25 @@ class Extractor:
         """The embedder's name, with the options that differ from the defaults."""
         return self.embedder.name
 
+    @property
+    def largest_batch(self) -> int:
+        """Windows that its embedder's device takes at once; 1 on a processor."""
+        return self.embedder.largest_batch
+
+    @property
+    def devices(self) -> set[str]:
+        """The devices on which it computes."""
+        return {self.embedder.device}
+
+    @property
+    def place(self) -> str:
+        """What computes: device, runtime and precision."""
+        return f"{self.embedder.device} {self.embedder.runtime} {self.embedder.dtype}"
+
     def space(self, pooling: str | None = None, *, normalize: bool = True) -> Space:
         """Name the space of the vectors that `extract` makes with the same arguments."""
-        return self.embedder.space(self._chosen(pooling), normalize=normalize, rules=RULES)
+        rules = RULES if self.embedder.card.hears else {}
+        return self.embedder.space(self._chosen(pooling), normalize=normalize, rules=rules)
 
     def extract(
         self,
@@ -65,10 +69,13 @@ class Extractor:
         *,
         normalize: bool = True,
         window_vectors: bool = False,
+        run: Run = run_here,
     ) -> Extraction:
         """Make the vector, or the frames, of one sound.
 
-        The same bytes give the same vector every time.
+        The same bytes give the same vector every time. A sound is decoded while
+        its windows are heard, so that a long one takes no more memory than what
+        is made of it.
 
         Parameters
         ----------
@@ -80,6 +87,8 @@ class Extractor:
             Scale vectors to unit length.
         window_vectors : bool
             Give the vector of each window too.
+        run : callable
+            Has the embedder run prepared windows, here by default.
 
         Returns
         -------
@@ -90,36 +99,34 @@ class Extractor:
         AudioError
             The sound cannot be used; see its subclasses.
         BadRequest
-            There is no such pooling.
+            There is no such pooling, or the embedder takes no sound.
         """
+        if not self.embedder.card.hears:
+            raise self.embedder.deaf()
         how = self._chosen(pooling)
-        watch = _Stopwatch()
-        with watch.stage("decode"):
-            clip = self._clip(source)
-        with watch.stage("resample"):
-            pieces = self._windows(clip)
-        with watch.stage("features"):
-            prepared = [self.embedder.prepare(piece) for piece in pieces]
-        with watch.stage("model"):
-            parts = self.embedder.run(prepared)
-            frames = self.embedder.join(parts, pieces)
-        if not np.isfinite(frames.values).all():
-            raise BadSamples(f"'{self.name}' answers this sound with what are no numbers.")
+        if window_vectors and how == NO_POOLING:
+            raise BadRequest("Windows have vectors only where there is a pooling.")
+        hearing = Hearing(self.embedder, run)
+        with self._sound(source) as sound:
+            audio = hearing.hear(sound)
+        of_windows = [
+            WindowVector(piece.start_s, piece.end_s, unit(vector) if normalize else vector)
+            for piece, vector in (hearing.vectors(how) if window_vectors else [])
+        ]
+        frames = hearing.frames()
         vector = None if how == NO_POOLING else self._vector(frames, how, normalize)
         return Extraction(
             model=self.name,
             space=self.space(how, normalize=normalize),
             vector=vector,
             frames=frames if vector is None else None,
-            audio=_report(clip, pieces),
-            windows=len(pieces),
-            window_vectors=(
-                self._window_vectors(parts, pieces, how, normalize) if window_vectors else []
-            ),
+            audio=audio,
+            windows=len(hearing.pieces),
+            window_vectors=of_windows,
             device=self.embedder.device,
             runtime=self.embedder.runtime,
             dtype=self.embedder.dtype,
-            ms=watch.ms,
+            ms=hearing.watch.rounded(),
         )
 
     def embed_texts(self, texts: Sequence[str], *, phrasings: bool = False) -> FloatArray:
@@ -150,7 +157,9 @@ class Extractor:
     @property
     def poolings(self) -> list[str]:
         """The poolings that may be asked for, the default first."""
-        return list(dict.fromkeys([self.embedder.card.pooling, *POOLINGS, NO_POOLING]))
+        card = self.embedder.card
+        of_frames = [*POOLINGS, NO_POOLING] if card.hears else []
+        return list(dict.fromkeys([card.pooling, *of_frames]))
 
     def _chosen(self, pooling: str | None) -> str:
         chosen = pooling or self.poolings[0]
@@ -161,57 +170,16 @@ class Extractor:
             )
         return chosen
 
-    def _clip(self, source: BinaryIO | bytes | Path | Clip) -> Clip:
+    @contextmanager
+    def _sound(self, source: BinaryIO | bytes | Path | Clip) -> Iterator[Sound]:
         if isinstance(source, Clip):
-            return source
-        return decode(source, max_seconds=self.max_seconds, mono=True)
-
-    def _windows(self, clip: Clip) -> list[Window]:
-        card = self.embedder.card
-        if clip.seconds < card.min_seconds:
-            raise TooShort(
-                f"The sound lasts {clip.seconds:.3f} s and '{card.key}' needs at least "
-                f"{card.min_seconds:.3f} s.",
-                limit=card.min_seconds,
-                got=clip.seconds,
-            )
-        mono = clip.samples[0]
-        if gate.is_silent(mono):
-            raise Silent(
-                "There is nothing but silence in the sound, of which "
-                f"'{card.key}' cannot say anything."
-            )
-        samples = resample.resample(mono, clip.sample_rate, card.sample_rate)
-        return windows.cut(samples, card.sample_rate, card.window_s)
+            yield Sound.of(source)
+            return
+        with opened(source, max_seconds=self.max_seconds, mono=True) as sound:
+            yield sound
 
     def _vector(self, frames: Frames, how: str, normalize: bool) -> FloatArray:
         vector = self.embedder.pool(frames, how)
         if not vector.any():
             raise Silent(f"'{self.embedder.card.key}' hears nothing in the sound.")
         return unit(vector) if normalize else vector
-
-    def _window_vectors(
-        self, parts: list[FloatArray], pieces: list[Window], how: str, normalize: bool
-    ) -> list[WindowVector]:
-        if how == NO_POOLING:
-            raise BadRequest("Windows have vectors only where there is a pooling.")
-        found = []
-        for part, piece in zip(parts, pieces, strict=True):
-            vector = self.embedder.pool(self.embedder.join([part], [piece]), how)
-            scaled = unit(vector) if normalize else vector
-            found.append(WindowVector(piece.start_s, piece.end_s, scaled))
-        return found
-
-
-def _report(clip: Clip, pieces: list[Window]) -> AudioReport:
-    return AudioReport(
-        format=clip.format,
-        sample_rate=clip.sample_rate,
-        channels=clip.source_channels,
-        seconds=clip.seconds,
-        # resampling rounds to a whole sample, which may end a hair behind the clip
-        seconds_used=min(clip.seconds, sum(piece.seconds for piece in pieces)),
-        truncated=clip.truncated,
-        clipped=clip.clipped,
-        silent=gate.silent_share(clip.samples[0], clip.sample_rate),
-    )

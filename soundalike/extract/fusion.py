@@ -11,9 +11,11 @@ from typing import BinaryIO
 import numpy as np
 
 from soundalike import embedders
+from soundalike.audio.decode import decode
 from soundalike.errors import BadRequest, UnknownModel
 from soundalike.extract.extraction import Extraction
 from soundalike.extract.extractor import Extractor
+from soundalike.extract.hearing import Run, run_here
 from soundalike.pooling import fuse
 from soundalike.types import Clip, FloatArray, Space
 
@@ -124,9 +126,32 @@ class Fusion(Extractor):
         """Each part has its own, and no other may be asked for."""
         return ["own"]
 
+    @property
+    def largest_batch(self) -> int:
+        """The largest of its parts'."""
+        return max(one.largest_batch for one in self.extractors)
+
+    @property
+    def devices(self) -> set[str]:
+        """The devices of all parts."""
+        return set().union(*(one.devices for one in self.extractors))
+
+    @property
+    def place(self) -> str:
+        """What computes, of each part."""
+        return ", ".join(one.place for one in self.extractors)
+
     def space(self, pooling: str | None = None, *, normalize: bool = True) -> Space:
-        """Name the space, which hangs on those of the parts and on their weights."""
+        """Name the space, which hangs on those of the parts and on their weights.
+
+        Raises
+        ------
+        BadRequest
+            Another pooling or another length was asked for.
+        """
         self._chosen(pooling)
+        if not normalize:
+            raise self._whole_and_unit()
         total = sum(part.weight for part in self.parts)
         recipe = {
             "spaces": [str(one.space()) for one in self.extractors],
@@ -141,6 +166,7 @@ class Fusion(Extractor):
         *,
         normalize: bool = True,
         window_vectors: bool = False,
+        run: Run = run_here,
     ) -> Extraction:
         """Make the vector of one sound, which is decoded once; see `Extractor.extract`.
 
@@ -152,14 +178,18 @@ class Fusion(Extractor):
             Frames, another pooling, vectors of windows or another length were asked for:
             embedders that see windows of different lengths have none in common.
         """
-        self._chosen(pooling)
-        if window_vectors or not normalize:
-            raise BadRequest(f"'{self.name}' has vectors of whole clips, of unit length, alone.")
-        clip = self._clip(source)
-        heard = [one.extract(clip) for one in self.extractors]
+        space = self.space(pooling, normalize=normalize)
+        if window_vectors:
+            raise self._whole_and_unit()
+        clip = (
+            source
+            if isinstance(source, Clip)
+            else decode(source, max_seconds=self.max_seconds, mono=True)
+        )
+        heard = [one.extract(clip, run=run) for one in self.extractors]
         return Extraction(
             model=self.name,
-            space=self.space(),
+            space=space,
             vector=self._fused([one.values[np.newaxis] for one in heard])[0],
             frames=None,
             audio=max((one.audio for one in heard), key=lambda audio: audio.seconds_used),
@@ -178,6 +208,9 @@ class Fusion(Extractor):
     def embed_texts(self, texts: Sequence[str], *, phrasings: bool = False) -> FloatArray:
         """Embed words where every part reads them; see `Extractor.embed_texts`."""
         return self._fused([one.embed_texts(texts, phrasings=phrasings) for one in self.extractors])
+
+    def _whole_and_unit(self) -> BadRequest:
+        return BadRequest(f"'{self.name}' has vectors of whole clips, of unit length, alone.")
 
     def _fused(self, blocks: Sequence[FloatArray]) -> FloatArray:
         return fuse(blocks, [part.weight for part in self.parts])

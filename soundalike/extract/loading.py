@@ -8,9 +8,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from soundalike import embedders
-from soundalike.embedders import Embedder, weights
+from soundalike.embedders import Embedder, runtime, weights
 from soundalike.embedders.choice import AUTO, first_that_loads
-from soundalike.errors import EmbedderError, Quarantined
+from soundalike.errors import EmbedderError, OutOfMemory, Quarantined, WeightsMissing
 from soundalike.extract import fusion
 from soundalike.extract.extractor import Extractor
 
@@ -45,10 +45,13 @@ class Extractors:
     ----------
     max_seconds : float, optional
         The longest sound that is accepted.
+    workers : int
+        Threads on which sounds are embedded at the same time.
     """
 
-    def __init__(self, *, max_seconds: float | None = None) -> None:
+    def __init__(self, *, max_seconds: float | None = None, workers: int = 1) -> None:
         self.max_seconds = max_seconds
+        self.workers = workers
         self._begun: dict[str, Future[Extractor]] = {}
         self._lock = threading.Lock()
         self._note: str | None = None
@@ -70,7 +73,7 @@ class Extractors:
         ------
         UnknownModel
             There is no such embedder or option.
-        WeightsMissing, LicenceRefused
+        WeightsMissing, LicenceRefused, OutOfMemory
             It cannot be loaded as things are; asking again tries again.
         Quarantined
             Its weights cannot be used; asking again does not change that.
@@ -80,7 +83,8 @@ class Extractors:
     def begin(self, name: str) -> Future[Extractor]:
         """Begin to load an embedder, unless that was done already.
 
-        What has no weights is loaded before this returns.
+        What has no weights is loaded before this returns. A fusion is put together anew each
+        time: its parts are kept, and of weights there is no end.
 
         Returns
         -------
@@ -91,9 +95,10 @@ class Extractors:
         ------
         UnknownModel
         """
-        fused = fusion.parse(name) if fusion.is_fused(name) else []
-        embedder = None if name == AUTO or fused else embedders.create(name)
-        own_name = embedder.name if embedder else "+".join(map(str, fused)) or AUTO
+        if fusion.is_fused(name):
+            return self._begin_fused(fusion.parse(name))
+        embedder = None if name == AUTO else embedders.create(name)
+        own_name = embedder.name if embedder else AUTO
         with self._lock:
             begun = self._begun.get(own_name)
             if begun is not None and not _is_worth_another_try(begun):
@@ -101,9 +106,7 @@ class Extractors:
             future: Future[Extractor] = Future()
             future.set_running_or_notify_cancel()
             self._begun[own_name] = future
-        if fused:
-            threading.Thread(target=self._fuse, args=(fused, future)).start()
-        elif embedder is None:
+        if embedder is None:
             threading.Thread(target=self._settle, args=(future,)).start()
         elif embedder.card.weights is None:
             self._load(embedder, future)
@@ -154,7 +157,14 @@ class Extractors:
             return Standing(UNAVAILABLE, missing)
         return Standing(AVAILABLE)
 
+    def devices(self) -> set[str]:
+        """Name the devices of the embedders that are loaded."""
+        with self._lock:
+            done = [one for one in self._begun.values() if one.done() and not one.exception()]
+        return {device for one in done for device in one.result().devices}
+
     def _load(self, embedder: Embedder, future: Future[Extractor]) -> None:
+        embedder.workers = self.workers
         try:
             embedder.load()
         except Quarantined as fault:
@@ -163,6 +173,16 @@ class Extractors:
             future.set_exception(fault)
         except EmbedderError as fault:
             future.set_exception(fault)
+        except MemoryError:
+            future.set_exception(
+                OutOfMemory(f"There is no memory to load '{embedder.name}' now; ask again.")
+            )
+        except OSError as error:  # too many open files, say: no fault of the weights
+            log.exception("'%s' cannot be loaded now", embedder.name)
+            reason = error.strerror or str(error).partition("\n")[0]
+            future.set_exception(
+                WeightsMissing(f"'{embedder.name}' cannot be read now: {reason}; ask again.")
+            )
         except Exception as error:  # foreign weights, read by foreign libraries
             log.exception("'%s' cannot be loaded", embedder.name)
             reason = str(error).partition("\n")[0]
@@ -171,9 +191,24 @@ class Extractors:
             _remember(embedder, None)
             future.set_result(Extractor(embedder, max_seconds=self.max_seconds))
 
-    def _fuse(self, parts: list[fusion.Part], future: Future[Extractor]) -> None:
+    def _begin_fused(self, parts: list[fusion.Part]) -> Future[Extractor]:
+        future: Future[Extractor] = Future()
+        future.set_running_or_notify_cancel()
+        begun = [self.begin(part.name) for part in parts]
+        if all(one.done() for one in begun):
+            self._fuse(parts, begun, future)
+        else:
+            threading.Thread(target=self._fuse, args=(parts, begun, future)).start()
+        return future
+
+    def _fuse(
+        self,
+        parts: list[fusion.Part],
+        begun: list[Future[Extractor]],
+        future: Future[Extractor],
+    ) -> None:
         try:
-            extractors = [self.get(part.name) for part in parts]
+            extractors = [one.result() for one in begun]
         except EmbedderError as fault:
             future.set_exception(fault)
             return
@@ -181,6 +216,7 @@ class Extractors:
 
     def _settle(self, future: Future[Extractor]) -> None:
         try:
+            runtime.check()  # another embedder is no way out of a device that is not here
             extractor, self._note = first_that_loads(self.get)
         except EmbedderError as fault:
             future.set_exception(fault)
@@ -191,8 +227,8 @@ class Extractors:
 
 
 def _remember(embedder: Embedder, quarantined: str | None) -> None:
-    if embedder.card.weights is not None:
-        weights.remember_quarantine(embedder.card.key, embedder.card.weights, quarantined)
+    if embedder.source is not None:
+        weights.remember_quarantine(embedder.card.key, embedder.source, quarantined)
 
 
 def _is_worth_another_try(begun: Future[Extractor]) -> bool:

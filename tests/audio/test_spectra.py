@@ -69,8 +69,14 @@ def test_decibels_have_a_floor_below_the_loudest():
 
 def test_silent_share_is_measured_in_blocks():
     sound = np.concatenate([tone(3.0)[:, 0], np.zeros(RATE, np.float32)])
-    assert gate.silent_share(sound, RATE) == pytest.approx(0.25, abs=0.01)
-    assert gate.silent_share(np.zeros(5, np.float32), RATE) == 1.0
+    meter = gate.Meter(RATE)
+    for block in np.array_split(sound, 77):
+        meter.feed(block)
+    assert meter.silent_share == pytest.approx(0.25, abs=0.01)
+    assert not meter.is_silent
+    short = gate.Meter(RATE)
+    short.feed(np.zeros(5, np.float32))
+    assert (short.silent_share, short.is_silent) == (1.0, True)
 
 
 def test_the_smallest_step_of_sixteen_bits_is_not_silence():

@@ -1,6 +1,7 @@
 import io
 import itertools
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from fastapi.testclient import TestClient
 from services.embedder import schemas
 from services.embedder.app import create_app
 from services.embedder.settings import EmbedderSettings
+from soundalike.embedders.fake import Fake
+from soundalike.errors import OutOfMemory
 from tests.sounds import encoded, noise, tone
 
 RATE = 8_000
@@ -20,7 +23,7 @@ def service(**settings):
 
 @pytest.fixture(scope="module")
 def client():
-    with service(max_seconds=60, max_upload_mb=2, max_batch=4) as client:
+    with service(max_seconds=60, max_upload_mb=2, max_batch=4, threads=3) as client:
         yield client
 
 
@@ -56,7 +59,7 @@ def test_embed_answers_everything_it_promises(client, wav):
     }  # fmt: skip
     assert told["windows"] == 2
     assert (told["device"], told["runtime"], told["dtype"]) == ("cpu", "numpy", "float32")
-    assert set(told["ms"]) == {"decode", "resample", "features", "model"}
+    assert set(told["ms"]) == {"queue", "decode", "resample", "features", "model"}
     assert schemas.Embedding.model_validate(told)
 
 
@@ -240,10 +243,19 @@ def test_probes_limits_and_metrics(client, wav):
         "max_upload_bytes": 2_000_000,
         "max_seconds": 60.0,
         "max_batch": 4,
+        "max_texts": 256,
+        "max_text_characters": 10_000,
+        "max_numbers_in_json": 1_000_000,
+        "queue_seconds": 3600.0,
+        "threads": 3,
     }
     embed(client, wav)
     text = client.get("/metrics").text
     assert 'soundalike_requests_total{method="POST",route="/embed",status="200"}' in text
+    heard = text.partition('soundalike_audio_seconds_total{device="cpu",model="fake"} ')[2]
+    assert float(heard.partition("\n")[0]) >= 2.0
+    for line in ('soundalike_stage_seconds_count{stage="decode"}', "soundalike_queue_seconds 0.0"):
+        assert line in text
     paths = client.get("/openapi.json").json()["paths"]
     assert {"/embed", "/embed/batch", "/models"} <= paths.keys()
     assert client.get("/docs").status_code == 200
@@ -279,3 +291,85 @@ def test_keys_are_asked_for_where_they_are_set(wav):
 def test_the_default_embedder_must_exist():
     with pytest.raises(Exception, match="no embedder 'nothing'"):
         service(model="nothing")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [("DEVICE", "cuda:77", "CUDA"), ("RUNTIME", "none", "openvino"), ("PRECISION", "int4", "16")],
+)  # fmt: skip
+def test_a_device_that_is_not_here_stops_the_start(monkeypatch, name, value, told):
+    monkeypatch.setenv(f"SOUNDALIKE_{name}", value)
+    with pytest.raises(SystemExit, match=told):
+        service()
+
+
+def test_pages_of_other_origins_may_ask_only_where_that_is_set(client, wav):
+    asked = {"Origin": "https://example.org"}
+    assert "access-control-allow-origin" not in client.get("/livez", headers=asked).headers
+    with service(cors_origins="https://example.org, https://example.com", api_keys="one") as open_:
+        answer = open_.get("/livez", headers=asked)
+        assert answer.headers["access-control-allow-origin"] == "https://example.org"
+        preflight = asked | {"Access-Control-Request-Method": "POST"}
+        assert open_.options("/embed", headers=preflight).status_code == 200
+        other = open_.get("/livez", headers={"Origin": "https://example.net"})
+        assert "access-control-allow-origin" not in other.headers
+
+
+def test_readiness_fails_while_passes_fail_and_recovers(wav, monkeypatch):
+    memory = []
+
+    def run(self, batch):
+        if not memory:
+            raise OutOfMemory("The device has no memory left.")
+        return [np.ones((1, 8), np.float32) for _ in batch]
+
+    monkeypatch.setattr(Fake, "run", run)
+    with service() as client:
+        for _ in range(3):
+            assert client.get("/readyz").status_code == 200
+            assert_problem(embed(client, wav), 503, "out_of_memory")
+        assert "fail" in client.get("/readyz").json()["reason"]
+        assert client.get("/readyz").status_code == 503
+        memory.append("free again")
+        assert embed(client, wav).status_code == 200
+        assert client.get("/readyz").status_code == 200
+
+
+def test_a_full_queue_says_when_to_come_back(wav, monkeypatch):
+    begun, free, real = threading.Event(), threading.Event(), Fake.run
+
+    def run(self, batch):
+        begun.set()
+        assert free.wait(10)
+        return real(self, batch)
+
+    monkeypatch.setattr(Fake, "run", run)
+    with service(queue_seconds=3, threads=1) as client:
+        first = threading.Thread(target=embed, args=(client, wav))
+        first.start()
+        assert begun.wait(10)
+        refused = embed(client, wav)
+        free.set()
+        first.join()
+    assert_problem(refused, 429, "overloaded")
+    assert 1 <= int(refused.headers["retry-after"]) <= 600
+
+
+def test_a_request_does_not_overload_the_queue_by_itself(wav):
+    with service(queue_seconds=3, threads=1) as client:
+        files = [("files", (str(i), wav)) for i in range(4)]
+        results = client.post("/embed/batch", files=files).json()["results"]
+    assert len({tuple(one["vector"]) for one in results}) == 1
+
+
+def test_a_setting_that_is_neither_yes_nor_no_stops_the_start(monkeypatch):
+    monkeypatch.setenv("SOUNDALIKE_COMMERCIAL_ONLY", "maybe")
+    with pytest.raises(SystemExit, match="1 or 0"):
+        service()
+
+
+def test_the_kind_of_body_is_told_in_any_case(client, wav):
+    form = b'--X\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    headers = {"Content-Type": "Multipart/Form-Data; boundary=X"}
+    answer = client.post("/embed", content=form + wav + b"\r\n--X--\r\n", headers=headers)
+    assert answer.json()["vector"] == embed(client, wav).json()["vector"]

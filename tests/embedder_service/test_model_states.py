@@ -1,6 +1,7 @@
 import json
 import logging
 import time
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import soundalike
 from services.embedder.app import create_app
 from services.embedder.settings import EmbedderSettings
 from soundalike import embedders
-from soundalike.embedders import choice
+from soundalike.embedders import choice, weights
 from soundalike.embedders.fake import Fake
 from soundalike.embedders.mfcc import Mfcc
 from soundalike.extract.loading import Extractors
@@ -205,3 +206,17 @@ def test_in_python_the_choice_is_made_once(models, monkeypatch):
     put(models)
     np.testing.assert_array_equal(soundalike.embed(WAV), before)
     assert soundalike.embed(WAV, model="weighed").shape == (8,)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [(OSError(24, "Too many open files"), "weights_missing"), (MemoryError(), "out_of_memory")],
+)
+def test_what_is_no_fault_of_the_weights_is_tried_again(tmp_path, models, monkeypatch, fault, code):
+    put(models)
+    with service(tmp_path, model="mfcc") as client, monkeypatch.context() as patch:
+        patch.setattr(weights, "read_state", Mock(side_effect=fault))
+        refused = embed(client, model="weighed")
+        assert (refused.status_code, refused.json()["code"]) == (503, code)
+        patch.undo()
+        assert embed(client, model="weighed").status_code == 200

@@ -11,10 +11,15 @@ from functools import partial
 
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
+    BertConfig,
+    BertModel,
     ClapConfig,
     ClapFeatureExtractor,
     ClapModel,
+    Data2VecAudioConfig,
+    Data2VecAudioModel,
     HubertConfig,
     HubertModel,
     RobertaTokenizer,
@@ -82,6 +87,24 @@ MERT_PREPROCESSOR = {
     "return_attention_mask": True,
     "sampling_rate": 24_000,
 }
+SMALL_MUSIC2VEC = SMALL_MERT | {"num_hidden_layers": 12}
+MUSIC2VEC_KEYS = {  # what the published config says beside Data2VecAudioConfig
+    "_name_or_path": "/somebodys/folder/music2vec",
+    "architectures": ["Data2VecAudioModel"],
+    "torch_dtype": "float32",
+    "transformers_version": "4.24.0",
+    "vocab_size": "/somebodys/folder/dict.txt",
+}
+LYRICS_SIZES = {"hidden_size": 384, "num_attention_heads": 12, "num_hidden_layers": 12}
+SMALL_LYRICS = {"vocab_size": 100, "intermediate_size": 64}
+LYRICS_KEYS = {  # what the published config says beside BertConfig
+    "_name_or_path": "old_models/paraphrase-multilingual-MiniLM-L12-v2/0_Transformer",
+    "architectures": ["BertModel"],
+    "gradient_checkpointing": False,
+    "position_embedding_type": "absolute",
+    "transformers_version": "4.7.0",
+    "use_cache": True,
+}
 
 DINO_SIZES = {
     "dino-vits16": {"hidden_size": 384, "num_attention_heads": 6, "patch_size": 16},
@@ -95,6 +118,7 @@ DINO_FILES = {
     "dino-vitb16": "dino_vitbase16_pretrain.pth",
     "dino-vitb8": "dino_vitbase8_pretrain.pth",
 }
+FIRST_LAYER = re.compile(r"(encoder\.layers?\.)0\.")
 HUB_VIT_NAMES = [  # of the library's network today, and in the files on the hub
     (r"^layers\.", "encoder.layer."),
     (r"attention\.q_proj", "attention.attention.query"),
@@ -172,18 +196,20 @@ def write_clap(folder, config=None, *, old=False, seed=0):
     return folder
 
 
-def write_mert(folder, key="mert", *, settings=None, extra=None, preprocessor=None, seed=0):
-    """Write a MERT checkpoint as the published ones are: a pickle with weight_g and weight_v.
+def one_layer_again_and_again(network, config, settings, seed=0):
+    """Draw a network of which all layers are the same tensors, which keeps its file small."""
+    state = random_state(network, config(**(settings | {"num_hidden_layers": 1})), seed)
+    for name in [name for name in state if FIRST_LAYER.match(name)]:
+        for number in range(1, settings["num_hidden_layers"]):
+            state[FIRST_LAYER.sub(rf"\g<1>{number}.", name)] = state[name]
+    return state
 
-    All layers are the same tensors, which keeps the file small.
-    """
+
+def write_mert(folder, key="mert", *, settings=None, extra=None, preprocessor=None, seed=0):
+    """Write a MERT checkpoint as the published ones are: a pickle with weight_g and weight_v."""
     folder.mkdir(parents=True)
     settings = HubertConfig(**(MERT_SIZES[key] | SMALL_MERT | (settings or {}))).to_dict()
-    one_layer = HubertConfig(**(settings | {"num_hidden_layers": 1}))
-    state = random_state(HubertModel, one_layer, seed)
-    for name in [name for name in state if ".layers.0." in name]:
-        for layer in range(1, settings["num_hidden_layers"]):
-            state[name.replace(".layers.0.", f".layers.{layer}.")] = state[name]
+    state = one_layer_again_and_again(HubertModel, HubertConfig, settings, seed)
     renamed = {
         name.replace("parametrizations.weight.original0", "weight_g").replace(
             "parametrizations.weight.original1", "weight_v"
@@ -193,6 +219,47 @@ def write_mert(folder, key="mert", *, settings=None, extra=None, preprocessor=No
     torch.save(renamed, folder / "pytorch_model.bin")
     write_json(folder / "config.json", settings | MERT_KEYS | (extra or {}))
     write_json(folder / "preprocessor_config.json", MERT_PREPROCESSOR | (preprocessor or {}))
+    return folder
+
+
+def write_music2vec(folder, *, settings=None, extra=None, seed=0):
+    """Write a Music2Vec checkpoint as the published one is: a pickle, and a spoilt config."""
+    folder.mkdir(parents=True)
+    settings = Data2VecAudioConfig(**(SMALL_MUSIC2VEC | (settings or {}))).to_dict()
+    state = one_layer_again_and_again(Data2VecAudioModel, Data2VecAudioConfig, settings, seed)
+    torch.save(state, folder / "pytorch_model.bin")
+    write_json(folder / "config.json", settings | MUSIC2VEC_KEYS | (extra or {}))
+    return folder
+
+
+def write_unigram(path):
+    """Write a tokenizer of XLM-R's kind that knows letters alone, with the published file's rules.
+
+    Those are to cut and to fill up at 128 tokens; what reads it is to set its own.
+    """
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    letters = [*"\u2581abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,'é雨"]
+    scores = [(one, 0.0) for one in special] + [(one, -3.0) for one in letters]
+    tokenizer = Tokenizer(models.Unigram(scores, unk_id=special.index("<unk>")))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    ends = [(one, special.index(one)) for one in ("<s>", "</s>")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=ends
+    )
+    tokenizer.enable_truncation(128)
+    tokenizer.enable_padding(length=128, pad_id=1, pad_token="<pad>")
+    tokenizer.save(str(path))
+
+
+def write_lyrics(folder, *, settings=None, extra=None, seed=0):
+    """Write a checkpoint of the lyrics' network as published: with a pooler, and positions."""
+    folder.mkdir(parents=True)
+    settings = BertConfig(**(LYRICS_SIZES | SMALL_LYRICS | (settings or {}))).to_dict()
+    state = one_layer_again_and_again(BertModel, BertConfig, settings, seed)
+    state["embeddings.position_ids"] = torch.arange(settings["max_position_embeddings"])[None]
+    torch.save(state, folder / "pytorch_model.bin")
+    write_json(folder / "config.json", settings | LYRICS_KEYS | (extra or {}))
+    write_unigram(folder / "tokenizer.json")
     return folder
 
 

@@ -13,6 +13,7 @@ from transformers import (
     RobertaTokenizer,
 )
 
+from soundalike.audio.windows import cut
 from soundalike.embedders import create
 from soundalike.errors import Quarantined
 from soundalike.extract.extractor import Extractor
@@ -112,8 +113,8 @@ def test_a_long_clip_is_the_same_twice_and_within_a_batch(full):
     assert first.windows == 3
     np.testing.assert_allclose(first.vector, second.vector, rtol=0, atol=1e-6)
     embedder = full.embedder
-    others = [full._windows(full._clip(bytes_of(sound(2.0, seed=seed)))) for seed in (1, 2)]
-    windows = [*others[0], *full._windows(full._clip(content)), *others[1]]
+    before, long, after = sound(2.0, seed=1), sound(27.0), sound(2.0, seed=2)
+    windows = [one for clip in (before, long, after) for one in cut([clip[:, 0]], RATE, 10)]
     batch = embedder.run([embedder.prepare(window) for window in windows])
     assert len(batch) == 5
     for alone, together in zip(first.window_vectors, batch[1:4], strict=True):

@@ -9,6 +9,7 @@ from transformers import ViTModel
 
 from soundalike import pictures
 from soundalike.embedders import cards, create, dino
+from soundalike.embedders.weights import read_state
 from soundalike.errors import Quarantined
 from soundalike.extract.extractor import Extractor
 from soundalike.types import Window
@@ -116,7 +117,8 @@ def test_frames_are_those_of_a_plain_transformer_and_of_the_librarys(
 def test_the_network_has_the_published_size(tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDALIKE_MODELS_DIR", str(tmp_path))
     write_dino(tmp_path / "dino-vits16", "dino-vits16", layers=12)
-    network = loaded("dino-vits16")._network
+    embedder = create("dino-vits16")
+    network = embedder.network(read_state(embedder.folder, embedder.source))
     assert sum(weights.numel() for weights in network.parameters()) == 21_665_664
 
 
@@ -228,11 +230,21 @@ def test_a_short_picture_is_repeated_until_it_fills_a_window():
 
 
 @pytest.mark.parametrize("rate", [RATE, 44_100])
-def test_what_the_eye_sees_is_what_the_model_sees(rate):
+def test_what_the_eye_sees_is_what_the_model_sees(rate, monkeypatch):
     content = encoded(np.concatenate([tone(4.0, rate=rate), noise(6.0, rate)]), rate)
-    extractor = Extractor(create(KEYS[0]))
-    (window,) = extractor._windows(extractor._clip(content))
-    seen = extractor.embedder.prepare(window)
+    embedder, drawn_of = create(KEYS[0]), []
+
+    class Enough(Exception):
+        """Nothing but the drawing is asked for."""
+
+    def draw(window):
+        drawn_of.append(type(embedder).prepare(embedder, window))
+        raise Enough
+
+    monkeypatch.setattr(embedder, "prepare", draw)
+    with pytest.raises(Enough):
+        Extractor(embedder).extract(content)
+    (seen,) = drawn_of
 
     settings = pictures.Settings(
         rate_hz=RATE, hop_samples=512, mel_bands=224, range_db=np.inf, width=313, height=224

@@ -6,7 +6,8 @@ import torch
 from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
 from soundalike.embedders import create
-from soundalike.embedders.mert import Mert95M
+from soundalike.embedders.mert import Mert95M, hidden_states
+from soundalike.embedders.weights import read_state
 from soundalike.errors import Quarantined, UnknownModel
 from soundalike.extract.extractor import Extractor
 from soundalike.types import Window
@@ -25,6 +26,10 @@ def loaded(name):
     embedder = create(name)
     embedder.load()
     return embedder
+
+
+def network(embedder):
+    return embedder.network(read_state(embedder.folder, embedder.source))
 
 
 def heard(embedder, samples):
@@ -56,13 +61,14 @@ def reference(folder, samples):
 def agree(embedder, expected, samples):
     prepared = torch.from_numpy(embedder.prepare(Window(samples, 0.0, len(samples) / RATE)))
     with torch.inference_mode():
-        found = embedder.hidden_states(prepared)
+        states = hidden_states(network(embedder), prepared[None])
+        found = [state[0] for state in states]
     assert len(found) == len(expected) == embedder.layers + 1
     for ours, theirs in zip(found, expected, strict=True):
         # without norms between its layers the larger one's values grow from layer to layer
         close_to = 1e-5 * max(1, np.abs(theirs).max())
         np.testing.assert_allclose(ours.numpy(), theirs, rtol=0, atol=close_to)
-    np.testing.assert_array_equal(heard(embedder, samples), found[-1].numpy())
+    np.testing.assert_allclose(heard(embedder, samples), found[-1].numpy(), rtol=0, atol=close_to)
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -80,10 +86,10 @@ def test_hidden_states_are_the_librarys_at_full_size(tmp_path, monkeypatch, key)
 
 
 def test_the_larger_ones_last_state_is_after_the_final_norm(models):
-    network = loaded("mert-330m")._network
+    built = network(create("mert-330m"))
     with torch.inference_mode():
-        found = network(torch.from_numpy(sound())[None], output_hidden_states=True)
-        normed = network.encoder.layer_norm(found.hidden_states[-1])
+        found = built(torch.from_numpy(sound())[None], output_hidden_states=True)
+        normed = built.encoder.layer_norm(found.hidden_states[-1])
     assert not torch.allclose(found.hidden_states[-1], found.last_hidden_state, atol=1e-2)
     torch.testing.assert_close(normed, found.last_hidden_state, rtol=0, atol=1e-6)
 
@@ -174,7 +180,8 @@ def test_normalisation_is_part_of_the_space(tmp_path, monkeypatch):
 def test_windows_of_different_length_never_share_a_padded_batch(models):
     embedder = loaded("mert")
     shapes = []
-    embedder._network.register_forward_pre_hook(lambda _, given: shapes.append(given[0].shape))
+    placed = embedder._network
+    embedder._network = lambda given: shapes.append(given.shape) or placed(given)
     windows = [sound(seconds, seed) for seed, seconds in enumerate((1.0, 0.4, 1.7))]
     together = embedder.run(windows)
     assert shapes == [(1, len(window)) for window in windows]

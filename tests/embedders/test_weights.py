@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import hashlib
 import os
@@ -5,14 +6,16 @@ import pickle
 import shutil
 import socket
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save, save_file
 
+from soundalike.embedders import gathering, notes, pull, reading, weights
 from soundalike.embedders import hub as hub_module
-from soundalike.embedders import notes, pull, weights
+from soundalike.embedders.weights import Part
 from soundalike.errors import (
     BadRequest,
     LicenceRefused,
@@ -87,7 +90,7 @@ def test_what_is_fetched_is_found_read_and_known_by_its_digest(hub, models):
     assert gain_of(place) == GAIN
     assert weights.digest(place, FREE) == sha256(SAFE)
     assert seen[-1] == ("model.safetensors", len(SAFE), len(SAFE))
-    assert not (models / pull.GATHERING / KEY).exists()
+    assert not (models / gathering.GATHERING / KEY).exists()
 
 
 def test_a_digest_is_read_from_its_note_as_long_as_the_file_is_the_same(held, monkeypatch):
@@ -227,6 +230,22 @@ def test_what_is_broken_is_quarantined(held, tmp_path, name, content):
         weights.read_state(held, FREE)
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        b"R.",  # a call of what is on an empty stack
+        b"h\x07.",  # what was never kept
+    ],
+)
+def test_a_pickle_that_leads_its_reader_astray_is_quarantined(tmp_path, code):
+    path = tmp_path / "x.pth"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("x/data.pkl", b"\x80\x02" + code)
+        file.writestr("x/version", b"3\n")
+    with pytest.raises(Quarantined, match="remove it"):
+        reading.read(path)
+
+
 def test_a_full_disk_is_said_and_what_came_stays(hub, held, monkeypatch, models):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(9, 9, 1000))
     with pytest.raises(StorageFull, match=r"needed and 1,000 are free.*make room, or"):
@@ -252,7 +271,7 @@ def test_a_folder_that_cannot_be_written_is_named(hub, tmp_path, monkeypatch):
 
 
 def test_one_process_at_a_time_fetches(hub, models):
-    with pull._gathering(KEY), pytest.raises(WeightsMissing, match="by another process"):
+    with gathering.gathering(KEY), pytest.raises(WeightsMissing, match="by another process"):
         fetch()
 
 
@@ -335,3 +354,38 @@ def test_a_full_disk_does_not_empty_the_note_of_what_was_released(models, tmp_pa
         notes.note_quarantine(path, "broken")
     assert notes.read_note(path).sha256 == "a" * 64
     assert [one.name for one in tmp_path.glob("*unfinished*")] == []
+
+
+def test_what_is_on_no_hub_is_asked_for_by_its_name_and_taken_from_files(hub, tmp_path):
+    released = dataclasses.replace(FREE, release="release v1 of somebody/network")
+    command = r"'soundalike models pull --from FOLDER weighed' takes them"
+    says = rf"Get model\.safetensors and config\.json from release v1 of .*, and {command}"
+    with pytest.raises(WeightsMissing, match=says):
+        weights.folder(KEY, released)
+    with pytest.raises(WeightsMissing, match=says):
+        fetch(released)
+    assert hub.requests == []
+    (tmp_path / "model.safetensors").write_bytes(SAFE)
+    (tmp_path / "config.json").write_text("{}")
+    pull.take(KEY, released, tmp_path)
+    assert gain_of(weights.folder(KEY, released)) == GAIN
+
+
+@pytest.mark.parametrize("known", [8, 16, 64])
+def test_a_file_is_known_by_the_beginning_of_its_digest(tmp_path, known):
+    def source(digest):
+        return dataclasses.replace(FREE, parts=(Part("model.safetensors", sha256=digest[:known]),))
+
+    (tmp_path / "model.safetensors").write_bytes(SAFE)
+    place = pull.take(KEY, source(sha256(SAFE)), tmp_path)
+    weights.verify(place, source(sha256(SAFE)))
+    with pytest.raises(Quarantined, match="is not the file that was released"):
+        pull.take(KEY, source("f" * 64), tmp_path)
+    with pytest.raises(Quarantined, match="is not the file that was released"):
+        weights.verify(place, source("f" * 64))
+
+
+def test_what_is_converted_can_be_read_by_whoever_may_read_new_files(tmp_path):
+    (ordinary := tmp_path / "ordinary").touch()
+    reading.save(STATE, tmp_path / "saved.safetensors")
+    assert (tmp_path / "saved.safetensors").stat().st_mode == ordinary.stat().st_mode

@@ -1,10 +1,15 @@
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
 import pytest
+import soundfile
 
 import soundalike
+from soundalike.audio.resample import resample
 from soundalike.errors import BadRequest, TooLong, UndecodableAudio
+from soundalike.extract.extractor import Extractor
 from soundalike.extract.loading import Extractors
 from soundalike.pooling import pool, unit
 from soundalike.types import Frames, Space
@@ -93,6 +98,50 @@ def test_minutes_of_sound_do_not_need_a_spectrogram_of_them():
     tracemalloc.stop()
     samples = 600 * 16_000 * 4
     assert peak < 6 * samples, f"{peak / samples:.1f} times the samples themselves"
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from soundalike.extract.loading import Extractors
+extractor = Extractors().get(sys.argv[1])
+peaks = []
+for path in sys.argv[2:]:
+    extractor.extract(Path(path))
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print((peaks[1] - peaks[0]) / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+@pytest.mark.parametrize(("key", "most_mb"), [("fake", 40), ("mfcc", 500)])
+def test_twenty_minutes_take_little_more_memory_than_ten_seconds(tmp_path, key, most_mb, root):
+    minute = noise(60.0, 44_100)
+    with soundfile.SoundFile(tmp_path / "long.wav", "w", 44_100, 2) as long:
+        for _ in range(20):
+            long.write(np.repeat(minute, 2, axis=1))
+    (tmp_path / "short.wav").write_bytes(encoded(noise(10.0, 44_100), 44_100))
+    command = [sys.executable, "-c", MEASURE, key, tmp_path / "short.wav", tmp_path / "long.wav"]
+    grown = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
+    assert float(grown.stdout) < most_mb
+
+
+def test_a_long_sound_has_the_vectors_of_its_windows(fake):
+    samples = noise(61.5, 44_100)
+    whole = resample(samples[:, 0], 44_100, RATE)
+    found = Extractor(fake.embedder).extract(encoded(samples, 44_100, subtype="FLOAT"), "none")
+    np.testing.assert_allclose(found.values, fake_frames(whole[: 61 * RATE]), atol=1e-7)
+    assert found.windows == 61
+
+
+def test_frames_pool_to_the_same_vector_however_many_columns_there_are():
+    values = np.random.default_rng(0).normal(size=(31, 200)).astype(np.float32)
+    weights = np.linspace(1, 2, 31)
+    wide = values.astype(np.float64)
+    expected = np.average(wide, axis=0, weights=weights)
+    found = pool(Frames(values, 1.0, weights), "mean")
+    np.testing.assert_array_equal(found, expected.astype(np.float32))
+    np.testing.assert_array_equal(pool(Frames(values, 1.0), "max"), values.max(axis=0))
 
 
 def test_embed_in_python(tmp_path):

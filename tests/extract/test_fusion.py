@@ -51,8 +51,11 @@ def test_spaces_hang_on_parts_order_and_shares_of_weight(extractors):
     assert extractors.get("2*mfcc+2*fake").space() == extractors.get("mfcc+fake").space()
 
 
-def test_each_is_made_once(extractors):
-    assert extractors.get("mfcc+fake") is extractors.get("1*mfcc fake:sign=plus")
+def test_parts_are_loaded_once_and_fusions_not_kept():
+    extractors = Extractors()
+    one, other = extractors.get("mfcc+fake"), extractors.get("0.123*mfcc fake:sign=plus")
+    assert one.extractors == other.extractors == [extractors.get("mfcc"), extractors.get("fake")]
+    assert extractors._begun.keys() == {"mfcc", "fake"}
 
 
 @pytest.mark.parametrize(
@@ -79,7 +82,7 @@ def test_what_is_no_fusion_says_so(extractors, name):
 @pytest.mark.parametrize("weight", ["0.1234567", "1000", "0.001", "33.333333333333336"])
 def test_the_name_that_is_answered_is_read_back_as_the_same(extractors, weight):
     one = extractors.get(f"{weight}*mfcc+fake")
-    assert extractors.get(one.name) is one
+    assert extractors.get(one.name).space() == one.space()
     assert one.name == f"{weight}*mfcc+fake"
 
 
@@ -96,6 +99,24 @@ def test_there_are_no_frames_windows_or_other_poolings(extractors):
             fused.extract(SOUNDS[0], **asked)
     with pytest.raises(Silent):
         fused.extract(encoded(np.zeros((8000, 1), np.float32), 8000))
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_a_fusion_does_not_give_is_refused_whether_it_is_kept_or_not(tmp_path, kept):
+    settings = EmbedderSettings(model="mfcc+fake", data_dir=tmp_path, cache_mb=1)
+    with TestClient(create_app(settings)) as client:
+        if kept:
+            assert client.post("/embed", content=SOUNDS[0]).status_code == 200
+        assert client.post("/embed?normalize=false", content=SOUNDS[0]).status_code == 400
+
+
+def test_weights_make_no_metrics_of_their_own():
+    with TestClient(create_app(EmbedderSettings(model="mfcc"))) as client:
+        for weight in (0.25, 0.5, 0.75):
+            client.post(f"/embed?model={weight}*mfcc+fake", content=SOUNDS[0])
+        lines = client.get("/metrics").text.splitlines()
+    [counted] = [line for line in lines if line.startswith("soundalike_audio_seconds_total")]
+    assert 'model="fusion"' in counted
 
 
 def test_words_are_read_where_every_part_reads_them(extractors):
