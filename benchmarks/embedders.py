@@ -80,7 +80,7 @@ def bring(name: str, models: Path) -> str:
     if source is None:
         return "none"
     try:
-        (models / key).symlink_to(weights.folder(key, source))
+        (models / key).symlink_to(weights.folder(key, source).resolve())
     except WeightsMissing:
         published = _unpack(key, source, models)
         if not published:
@@ -175,8 +175,8 @@ def spent_s(extractor: Extractor, amount: int) -> float:
 def peak_mb() -> float:
     """Tell the most memory that this process ever took."""
     # getrusage would count what the process that started this one took
-    (kilobytes,) = re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-    return int(kilobytes) / 1000
+    (kibibytes,) = re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    return int(kibibytes) * 1024 / 1e6
 
 
 def costs(name: str, seconds: int) -> list[Cost]:

@@ -53,6 +53,8 @@ def soundalike(*arguments, **how):
 def start(folder, port, fill, **more):
     """Start both services; give the process and what it said once it was ready."""
     command = [sys.executable, "-m", "soundalike", "serve", "all", "--port", str(port)]
+    # a shell has what it starts in the background ignore Ctrl-C, and that is inherited
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*command, "--log-level", "warning", "--fill", fill],
         cwd=folder, env=environment(folder, **more), stdout=subprocess.PIPE, text=True,
@@ -315,7 +317,9 @@ def test_sigterm_stops_the_command_line(running, tmp_path):
         [sys.executable, "-m", "soundalike", "index", tmp_path, "--collection", "stopped"],
         env=running.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    time.sleep(1.5)
+    ask = running.client.recommender
+    while not any(one["items"] for one in ask.collections() if one["name"] == "stopped"):
+        time.sleep(0.05)
     process.terminate()
     _, said = process.communicate(timeout=10)
     assert process.returncode == 1

@@ -111,6 +111,8 @@ def test_ten_thousand_header_lines_are_answered_or_refused(service):
 def test_every_request_has_a_line_with_its_id(tmp_path):
     with served(tmp_path) as service:
         httpx.post(f"{service.url}/embed", content=SHORT, headers={"X-Request-ID": "mine-7"})
+        # it is written once the answer was sent
+        wait_until(lambda: "mine-7" in (tmp_path / "log").read_text())
     line = next(line for line in (tmp_path / "log").read_text().splitlines() if "mine-7" in line)
     assert re.search(r"INFO mine-7 POST '/embed' 200 \d+\.\d ms$", line)
 
