@@ -21,7 +21,7 @@ from services.recommender.pace import Pace
 from soundalike.catalogue import Catalogue, CollectionInfo
 from soundalike.catalogue.asks import Ask
 from soundalike.catalogue.asks import Query as Asked
-from soundalike.catalogue.base import Answer
+from soundalike.catalogue.told import Answer
 from soundalike.client import Embedding
 from soundalike.errors import SpaceMismatch
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from services.common.wire import Body
 from soundalike import engines
-from soundalike.catalogue.base import Answer, CollectionInfo
+from soundalike.catalogue.told import Answer, CollectionInfo
 from soundalike.types import Item, Neighbour
 
 NDJSON = "application/x-ndjson"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from soundalike.catalogue.base import Answer, Catalogue, CollectionInfo
+from soundalike.catalogue.base import Catalogue
 from soundalike.catalogue.local import LocalCatalogue
+from soundalike.catalogue.told import Answer, CollectionInfo
 
 __all__ = ["Answer", "Catalogue", "CollectionInfo", "LocalCatalogue"]

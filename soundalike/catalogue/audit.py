@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from soundalike.catalogue import checks
-from soundalike.catalogue.base import Catalogue, CollectionInfo
+from soundalike.catalogue.base import Catalogue
 from soundalike.catalogue.nearness import Hubs, Nearness, others
 from soundalike.catalogue.survey import Survey
+from soundalike.catalogue.told import CollectionInfo
 from soundalike.types import Item, Neighbour
 
 DEFAULT_K = 10

@@ -17,13 +17,7 @@ import numpy.typing as npt
 from soundalike import engines
 from soundalike.catalogue import asking, backup, checks, query, restore, transforms
 from soundalike.catalogue.asks import Ask, Query
-from soundalike.catalogue.base import (
-    DEFAULT_ENGINE,
-    Answer,
-    Catalogue,
-    CollectionInfo,
-    FittedOn,
-)
+from soundalike.catalogue.base import DEFAULT_ENGINE, Catalogue
 from soundalike.catalogue.keeper import Keeper
 from soundalike.catalogue.live import Live, Manner
 from soundalike.catalogue.names import Collections, Names, aside_name
@@ -33,6 +27,7 @@ from soundalike.catalogue.shelf import Shelf
 from soundalike.catalogue.snapshot import EXACT_BELOW
 from soundalike.catalogue.statements import Record, Row
 from soundalike.catalogue.store import Store
+from soundalike.catalogue.told import Answer, CollectionInfo, FittedOn
 from soundalike.catalogue.walking import Ends, Step, between
 from soundalike.engines.base import RECALL_TARGET
 from soundalike.errors import BadRequest, CollectionExists, UnknownCollection, UnknownItem
