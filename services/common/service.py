@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -13,7 +13,7 @@ from starlette.types import Lifespan
 from services.common import problems
 from services.common.auth import require_key
 from services.common.bodies import BodyLimit
-from services.common.direct import DirectRoute
+from services.common.direct import DirectRoute, Shortcut
 from services.common.logs import join_server
 from services.common.metrics import Metrics, Observe, ReadGauges, no_gauges
 from services.common.probes import Ready, probe_router
@@ -31,7 +31,7 @@ def make_service(
     lifespan: Lifespan[FastAPI],
     gauges: ReadGauges = no_gauges,
     counters: Iterable[Collector] = (),
-    direct: Iterable[DirectRoute] = (),
+    direct: Sequence[DirectRoute] = (),
 ) -> FastAPI:
     """Put a service together.
 
@@ -53,8 +53,8 @@ def make_service(
         What `/metrics` tells beside the counters; see `Metrics`.
     counters : iterable of Collector
         Counters of the service's own, which `/metrics` tells too.
-    direct : iterable of DirectRoute
-        Routes that are asked most: they are looked at first, and by no router of their own.
+    direct : sequence of DirectRoute
+        Routes that are asked most: they are looked at first, and by no router.
 
     Returns
     -------
@@ -73,6 +73,7 @@ def make_service(
     metrics = Metrics(gauges)
     for counter in counters:
         metrics.registry.register(counter)
+    app.add_middleware(Shortcut, routes=direct)
     app.add_middleware(BodyLimit, limit_bytes=settings.max_upload_bytes)
     if settings.origins:
         app.add_middleware(

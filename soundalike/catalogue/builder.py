@@ -201,15 +201,16 @@ def _smoke(stored: files.Stored, folder: str) -> None:
         raise DamagedIndex(f"The keys in {folder} are not in order.")
     queries = _near(stored.places)
     _, right = ExactEngine.build(stored.places).search(queries, SMOKE_K)
-    rows, scores = stored.engine.search(queries, SMOKE_K)
+    rows, scores = stored.engine.search(queries, SMOKE_K + stored.engine.spare)
     if ((rows < NO_ROW) | (rows >= len(stored.places))).any():
         raise DamagedIndex(f"The index in {folder} finds rows that are not there.")
     there = rows != NO_ROW
     cosines = np.einsum("qd,qkd->qk", queries, stored.places[rows])
-    if not (np.abs(cosines - scores)[there] <= SCORE_ERROR).all():
+    if not (np.abs(cosines - scores)[there] <= stored.engine.score_error).all():
         raise DamagedIndex(f"The index in {folder} is not of the vectors beside it.")
     # by score and not by row, for of identical vectors any may be found
-    found = (scores >= right[:, -1:] - SCORE_ERROR).mean()
+    nearest = np.sort(np.where(there, cosines, -np.inf))[:, -SMOKE_K:]
+    found = (nearest >= right[:, -1:] - SCORE_ERROR).mean()
     if found < stored.engine.recall - SMOKE_SLACK:
         raise DamagedIndex(
             f"The index in {folder} finds {found:.0%} of the neighbours, and claims "

@@ -8,7 +8,7 @@
     places.npy                           where a transform moves them; else the vectors serve
     transform.npz                        the fitted transform; not without one
     annoy.index, faiss.index             what the engine wrote
-    groups.npy                           which rows are identical, where there are any
+    groups.npy                           the rows of each vector, which may be several
     manifest.json                        what all this is, with size and SHA-256 of each file
 
 A folder is written once, under another name, and gets its own when all of it is

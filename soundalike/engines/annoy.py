@@ -32,7 +32,7 @@ class AnnoyEngine(ApproximateEngine):
     """A forest of random projections; its effort is how many nodes are looked at."""
 
     name = "annoy"
-    rows_per_effort = 3.0
+    rows_per_effort = 2.5
     least_effort = RECALL_AT
     samples_spared = SPARE
 
@@ -41,16 +41,16 @@ class AnnoyEngine(ApproximateEngine):
         return super().save(folder) | {"trees": TREES}
 
     @classmethod
-    def _make(cls, vectors: FloatArray, sample: Rows, threads: int) -> Any:
+    def _make(cls, vectors: FloatArray, order: Rows, spared: int, threads: int) -> Any:
         index = AnnoyIndex(vectors.shape[1], "angular")
         index.set_seed(SEED)
-        for row, vector in enumerate(vectors):
-            index.add_item(row, vector.tolist())
+        for number, row in enumerate(order):
+            index.add_item(number, vectors[row].tolist())
         index.build(TREES, n_jobs=threads)
         return index
 
     @classmethod
-    def _complete(cls, index: Any, vectors: FloatArray) -> None:
+    def _complete(cls, index: Any, vectors: FloatArray, order: Rows) -> None:
         """Do nothing: a row moves the planes of a forest so little that the sample is in it."""
 
     @classmethod

@@ -10,9 +10,12 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from soundalike.engines.base import RECALL_TARGET, Engine, Rows
+import numpy as np
+
+from soundalike.engines.base import NO_ROW, RECALL_TARGET, Engine, Rows
 from soundalike.engines.calibration import RECALL_AT, Sample, calibrate
 from soundalike.engines.groups import Groups
+from soundalike.engines.locality import by_nearness
 from soundalike.types import FloatArray
 
 
@@ -25,7 +28,8 @@ class ApproximateEngine(Engine):
     exact = False
     least_effort: ClassVar[int]
     samples_spared: ClassVar[int]
-    """How many rows of the sample may turn up in the searches that calibrate."""
+    """How many rows of the sample may turn up in the searches that calibrate; with none they are
+    the last that the index takes in."""
 
     def __init__(self, index: Any, groups: Groups, effort: int, recall: float) -> None:
         self._index = index
@@ -40,18 +44,24 @@ class ApproximateEngine(Engine):
         """Index the unique vectors and measure the effort; see `Engine.build`."""
         groups = Groups.of(vectors)
         unique = groups.unique(vectors)
-        sample = Sample(unique)
-        index = cls._make(unique, sample.rows, threads)
+        sample = Sample(unique, cls.spare)
+        order = by_nearness(unique)
+        if not cls.samples_spared:
+            order = np.concatenate([order[~np.isin(order, sample.rows)], sample.rows])
+        index = cls._make(unique, order, len(sample.rows), threads)
+        named = np.append(order, NO_ROW)
 
         def search(queries: FloatArray, effort: int) -> Rows:
-            return cls._nearest(index, queries, RECALL_AT + cls.samples_spared, effort)[0]
+            wanted = RECALL_AT + cls.spare + cls.samples_spared
+            nearest, _ = cls._nearest(index, queries, wanted, effort)
+            return named[nearest]
 
         most = cls._most_effort(groups.count)
         effort, recall = calibrate(
             search, sample, recall_target, least=min(cls.least_effort, most), most=most
         )
-        cls._complete(index, unique)
-        return cls(index, groups, effort, recall)
+        cls._complete(index, unique, order)
+        return cls(index, groups.numbered(order), effort, recall)
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the index and the groups; see `Engine.save`."""
@@ -62,8 +72,8 @@ class ApproximateEngine(Engine):
     @classmethod
     def open(cls, folder: Path, vectors: FloatArray, facts: dict[str, Any]) -> Self:
         """Map the index and the groups; see `Engine.open`."""
+        index = cls._map(folder, facts["unique"], vectors.shape[1])
         groups = Groups.open(folder, len(vectors), facts["unique"])
-        index = cls._map(folder, groups.count, vectors.shape[1])
         return cls(index, groups, facts["effort"], facts["recall"])
 
     def with_effort(self, effort: int) -> Self:
@@ -74,18 +84,25 @@ class ApproximateEngine(Engine):
         """Find the nearest rows of each query; see `Engine.search`."""
         k = min(k, self._groups.rows)
         groups, scores = self._nearest(
-            self._index, queries, min(k, self._groups.count), _scaled(self.effort, k)
+            self._index, queries, min(k, self._groups.count), self._effort_for(k)
         )
         return self._groups.expand(groups, scores, k)
 
-    @classmethod
-    @abstractmethod
-    def _make(cls, vectors: FloatArray, sample: Rows, threads: int) -> Any:
-        """Make an index over unique vectors; one without those of the sample can be completed."""
+    def _effort_for(self, k: int) -> int:
+        """Give the effort of a search: from ten rows on in proportion to what is wanted of them."""
+        return self.effort * max(k - self.spare, RECALL_AT) // RECALL_AT
 
     @classmethod
     @abstractmethod
-    def _complete(cls, index: Any, vectors: FloatArray) -> None:
+    def _make(cls, vectors: FloatArray, order: Rows, spared: int, threads: int) -> Any:
+        """Make an index over unique vectors, which it numbers in the order given.
+
+        The last `spared` it may leave out; then it is to be completed.
+        """
+
+    @classmethod
+    @abstractmethod
+    def _complete(cls, index: Any, vectors: FloatArray, order: Rows) -> None:
         """Take what is missing into an index; it is not searched meanwhile."""
 
     @classmethod
@@ -98,7 +115,7 @@ class ApproximateEngine(Engine):
     def _nearest(
         cls, index: Any, queries: FloatArray, k: int, effort: int
     ) -> tuple[Rows, FloatArray]:
-        """Find the nearest vectors of each query; as `search`, but of unique vectors."""
+        """Find the nearest vectors of each query; as `search`, but by the numbers of the index."""
 
     @classmethod
     @abstractmethod
@@ -109,8 +126,3 @@ class ApproximateEngine(Engine):
     @abstractmethod
     def _map(cls, folder: Path, count: int, dim: int) -> Any:
         """Map an index of so many vectors, or raise `DamagedIndex`."""
-
-
-def _scaled(effort: int, k: int) -> int:
-    """Give the effort of a search for k rows: in proportion from ten rows on."""
-    return effort * max(k, RECALL_AT) // RECALL_AT

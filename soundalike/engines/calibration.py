@@ -37,6 +37,8 @@ class Sample:
     ----------
     vectors : ndarray of float32, shape (N, D)
         Of unit length, without duplicates.
+    spare : int
+        How many rows beyond the tenth are looked at too; see `Engine`.
 
     Attributes
     ----------
@@ -44,24 +46,25 @@ class Sample:
         Rising; none where there are too few rows to tell anything from.
     """
 
-    def __init__(self, vectors: FloatArray) -> None:
+    def __init__(self, vectors: FloatArray, spare: int) -> None:
+        self._looked_at = RECALL_AT + spare
         size = min(SAMPLES, len(vectors) // SHARE)
         drawn = np.random.default_rng(SEED).permutation(len(vectors))[:size]
         self.rows = np.sort(drawn if size >= LEAST_SAMPLES else drawn[:0])
         self._queries = vectors[self.rows]
         nearest, _ = ExactEngine.build(vectors).search(self._queries, RECALL_AT + SPARE)
-        self._truth = self._others(nearest)
+        self._truth = self._others(nearest, RECALL_AT)
 
     def recalls(self, search: Search, effort: int) -> npt.NDArray[np.float64]:
         """Give the share of its ten nearest neighbours that each query finds; shape (S,)."""
-        found = self._others(search(self._queries, effort))
+        found = self._others(search(self._queries, effort), self._looked_at)
         pairs = zip(self._truth, found, strict=True)
         return np.array([len(wanted & rows) / len(wanted) for wanted, rows in pairs])
 
-    def _others(self, found: Rows) -> list[set[int]]:
-        """Keep the first ten that are not of the sample."""
+    def _others(self, found: Rows, most: int) -> list[set[int]]:
+        """Keep the first that are not of the sample."""
         own = set(self.rows.tolist())
-        return [set([row for row in rows if row not in own][:RECALL_AT]) for rows in found.tolist()]
+        return [set([row for row in rows if row not in own][:most]) for rows in found.tolist()]
 
 
 def calibrate(

@@ -2,7 +2,8 @@
 
 Many identical vectors (silence, the same file twice) fill the leaves of a tree
 and the links of a graph, and hide the rest. Where only unique vectors are
-indexed, each with the rows that share it, they do not.
+indexed, each with the rows that share it, they do not. An index numbers what it
+holds in an order of its own; the groups are numbered likewise.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ DIGEST_BYTES = 16  # so long that no two vectors share one by chance
 
 
 class Groups:
-    """Which rows share one vector; groups are numbered by their first rows.
+    """Which rows share one vector.
 
     Attributes
     ----------
@@ -32,35 +33,33 @@ class Groups:
         How many groups.
     """
 
-    def __init__(self, rows: int, table: Rows | None) -> None:
-        """Take a table of two lines, or None where every row is a group of its own.
+    def __init__(self, table: Rows) -> None:
+        """Take a table of shape (2, N + 1).
 
-        Of the table, shape (2, N + 1), the first line holds the rows, those
-        of a group side by side, and the second where each group starts, then
-        N to its end.
+        Its first line holds the rows, those of a group side by side and
+        rising, and last the row of no group, -1. The second holds where each
+        group starts, then N to its end.
         """
-        self.rows = rows
         self._table = table
-        self.count = rows if table is None else int(np.searchsorted(table[1], rows))
-        self._members = None if table is None else table[0]
-        self._starts = None if table is None else table[1]
+        self._members, self._starts = table
+        self.rows = len(self._members) - 1
+        self.count = int(np.searchsorted(self._starts, self.rows))
 
     @classmethod
     def of(cls, vectors: FloatArray) -> Groups:
-        """Find the rows of vectors, shape (N, D), that are identical."""
-        rows = len(vectors)
+        """Find the rows of vectors, shape (N, D), that are identical; number them by their first.
+
+        Parameters
+        ----------
+        vectors : ndarray of float32, shape (N, D)
+        """
         _, first, sorted_group, sizes = np.unique(
             _digests(vectors), return_index=True, return_inverse=True, return_counts=True
         )
-        if len(first) == rows:
-            return cls(rows, None)
         by_first_row = np.argsort(first)
         number = np.empty_like(by_first_row)
         number[by_first_row] = np.arange(len(first))
-        table = np.full((2, rows + 1), rows, dtype=np.int64)
-        table[0, :rows] = np.argsort(number[sorted_group], kind="stable")
-        table[1, : len(first)] = np.cumsum(sizes[by_first_row]) - sizes[by_first_row]
-        return cls(rows, table)
+        return cls(_table(np.argsort(number[sorted_group], kind="stable"), sizes[by_first_row]))
 
     @classmethod
     def open(cls, folder: Path, rows: int, count: int) -> Groups:
@@ -71,25 +70,29 @@ class Groups:
         DamagedIndex
             The file does not tell of so many groups of so many rows.
         """
-        if count == rows:
-            return cls(rows, None)
         try:
             table = np.load(folder / FILE, mmap_mode="r", allow_pickle=False).view(np.ndarray)
         except (OSError, ValueError) as error:
             raise DamagedIndex(f"{folder / FILE} cannot be read: {error}.") from error
         if table.shape != (2, rows + 1) or table.dtype != np.int64 or not _sound(table, count):
             raise DamagedIndex(f"{folder / FILE} does not group {rows} rows into {count}.")
-        return cls(rows, table)
+        return cls(table)
 
     def save(self, folder: Path) -> None:
-        """Write the groups, where there are any of more than one row."""
-        if self._table is not None:
-            with (folder / FILE).open("wb") as file:
-                np.lib.format.write_array(file, self._table, allow_pickle=False)
+        """Write the groups."""
+        with (folder / FILE).open("wb") as file:
+            np.lib.format.write_array(file, self._table, allow_pickle=False)
+
+    def numbered(self, order: Rows) -> Groups:
+        """Give the same groups in another order, shape (count,), of their present numbers."""
+        starts = self._starts[order]
+        sizes = np.diff(self._starts, append=self.rows)[order]
+        shifts = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
+        return Groups(_table(self._members[shifts + np.arange(self.rows)], sizes))
 
     def unique(self, vectors: FloatArray) -> FloatArray:
         """Give the vector of each group, shape (count, D)."""
-        if self._members is None or self._starts is None:
+        if self.count == self.rows and np.array_equal(self._members[:-1], np.arange(self.rows)):
             return vectors
         unique: FloatArray = vectors[self._members[self._starts[: self.count]]]
         return unique
@@ -112,8 +115,8 @@ class Groups:
         scores : ndarray of float32, shape (Q, k)
             As `Engine.search` gives them.
         """
-        if self._members is None:
-            return groups, scores
+        if self.count == self.rows:
+            return self._members[groups], scores
         rows = np.full((len(groups), k), NO_ROW, dtype=np.int64)
         expanded = np.full((len(groups), k), -np.inf, dtype=np.float32)
         for query, numbers in enumerate(groups.tolist()):
@@ -124,7 +127,6 @@ class Groups:
         self, groups: list[int], scores: FloatArray, rows: Rows, expanded: FloatArray
     ) -> None:
         """Write the rows of groups into `rows` until it is full."""
-        assert self._members is not None and self._starts is not None  # noqa: S101, PT018
         filled = 0
         for group, score in zip(groups, scores, strict=True):
             if group == NO_ROW or filled == len(rows):
@@ -145,15 +147,24 @@ def _digests(vectors: FloatArray) -> np.ndarray[tuple[int], np.dtype[np.void]]:
     return np.frombuffer(digests, dtype=f"V{DIGEST_BYTES}")
 
 
+def _table(members: Rows, sizes: Rows) -> Rows:
+    """Lay out groups, given by their rows side by side and how many each has."""
+    table = np.full((2, len(members) + 1), len(members), dtype=np.int64)
+    table[0] = np.append(members, NO_ROW)
+    table[1, : len(sizes)] = np.cumsum(sizes) - sizes
+    return table
+
+
 def _sound(table: Rows, count: int) -> bool:
     """Whether a table can be followed without leaving it."""
     rows = table.shape[1] - 1
-    starts, padding = table[1, :count], table[1, count:]
+    members, starts, padding = table[0], table[1, :count], table[1, count:]
     return bool(
-        0 < count < rows
+        0 < count <= rows
         and starts[0] == 0
         and (np.diff(starts) > 0).all()
         and starts[-1] < rows
         and (padding == rows).all()
-        and (np.sort(table[0, :rows]) == np.arange(rows)).all()
+        and members[-1] == NO_ROW
+        and (np.sort(members[:-1]) == np.arange(rows)).all()
     )

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soundalike import engines
-from soundalike.catalogue import asking, filters
+from soundalike.catalogue import asking, filters, rows
 from soundalike.catalogue.asks import Ask, Example
 from soundalike.catalogue.choosing import Choice
 from soundalike.catalogue.rows import Base
@@ -47,10 +47,15 @@ def things(seed: int, count: int) -> list[Thing]:
     ]
 
 
+def kept(vectors) -> np.ndarray:
+    """Scale vectors as a collection does that keeps them."""
+    return rows.unit(vectors).astype(np.float32)
+
+
 def snapshot_of(items: list[Thing], engine: str, indexed: int):
     """Index the first items and write the others after them; every seventh is gone again."""
     first = items[:indexed]
-    vectors = np.stack([one.vector for one in first])
+    vectors = kept([one.vector for one in first])
     wanted = None if engine == "exact" else engines.load(engine)
     base = Base(
         keys=[one.id for one in first],
@@ -77,7 +82,7 @@ def snapshot_of(items: list[Thing], engine: str, indexed: int):
 
 def plainly(items: list[Thing], ask: Ask, k: int, directions) -> list[tuple]:
     target, direction = directions
-    exact = {one.id: np.asarray(one.vector, np.float64) for one in items}
+    exact = {one.id: kept([one.vector])[0].astype(np.float64) for one in items}
     ranking = sorted(
         (-round(float(exact[one.id] @ direction), 7), one.id, one.metadata)
         for one in items

@@ -154,6 +154,14 @@ def test_half_of_the_vectors_identical_hide_nothing(catalogue, engine, k):
     assert np.mean([one == [f"{30 * n + 1:04}"] for n, one in enumerate(own)]) >= 0.95
 
 
+def test_a_crowd_closer_than_half_precision_tells_is_told_apart(catalogue, engine):
+    crowd = clustered(1, seed=1) + 1e-5 * np.random.default_rng(3).normal(size=(COUNT, DIM))
+    catalogue.create("c", space=SPACE, dim=DIM, engine=engine)
+    catalogue.upsert("c", items(crowd.astype(np.float32)))
+    catalogue.rebuild("c")
+    assert recall(catalogue, crowd[:60]) >= 0.95 - 0.03
+
+
 def test_a_restart_answers_the_same_without_building(filled, tmp_path, monkeypatch):
     before = filled.describe("c"), ask(filled, QUERIES)
     filled.upsert("c", [Item("0007", QUERIES[0]), Item("late", QUERIES[1])])

@@ -66,7 +66,7 @@ class TestWhatIsStored:
 
     def test_the_manifest_tells_what_it_is(self, originals):
         told = json.loads((originals / "annoy" / "manifest.json").read_text())
-        assert (told["version"], told["space"], told["metric"]) == (1, "fake/1", "cosine")
+        assert (told["version"], told["space"], told["metric"]) == (2, "fake/1", "cosine")
         assert told["index"].keys() == {"effort", "recall", "unique", "trees"}
         there = {path.name for path in (originals / "annoy").iterdir()}
         assert told["files"].keys() == there - {"manifest.json"}
@@ -157,7 +157,7 @@ class TestManifest:
             {"index": None},
             {"files": None},
             {"files": {"keys.utf8": {}}},
-            {"version": 2},
+            {"version": 1},
             {"something": "else"},
         ],
     )

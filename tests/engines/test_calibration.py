@@ -8,7 +8,7 @@ from soundalike.engines.calibration import STEP, Sample, calibrate
 from tests.engines.vectors import clustered
 
 VECTORS = clustered(2000, 16, seed=1)
-SAMPLE = Sample(VECTORS)
+SAMPLE = Sample(VECTORS, spare=0)
 OTHERS = np.setdiff1d(np.arange(len(VECTORS)), SAMPLE.rows)
 NEAREST = {
     vector.tobytes(): OTHERS[np.argsort(-VECTORS[OTHERS] @ vector)[:10]]
@@ -73,6 +73,6 @@ def test_rows_of_the_sample_are_no_answers():
 
 
 def test_too_few_rows_are_not_asked_and_all_of_them_looked_at():
-    few = Sample(VECTORS[:200])
+    few = Sample(VECTORS[:200], spare=0)
     assert len(few.rows) == 0
     assert calibrate(lambda *_: pytest.fail("asked"), few, 0.9, least=10, most=70) == (70, 1.0)

@@ -45,14 +45,16 @@ class TestEveryEngine:
         rows, scores = engine.search(unit([[1.0, 0.1]]), 5)
         assert rows.tolist() == [[0, 3, 4, 1, 2]]
         query_angle = np.arctan2(0.1, 1.0)
-        np.testing.assert_allclose(scores[0], np.cos(angles[rows[0]] - query_angle), atol=1e-6)
+        expected = np.cos(angles[rows[0]] - query_angle)
+        np.testing.assert_allclose(scores[0], expected, atol=engine.score_error)
 
     def test_scores_are_the_cosines_of_the_rows_and_fall(self, engine_type):
         vectors, queries = clustered(500, 32, seed=1), clustered(10, 32, seed=2)
-        rows, scores = engine_type.build(vectors).search(queries, 20)
+        engine = engine_type.build(vectors)
+        rows, scores = engine.search(queries, 20)
         assert (np.diff(scores, axis=1) <= 0).all()
         expected = np.take_along_axis(cosines(vectors, queries), rows, axis=1)
-        np.testing.assert_allclose(scores, expected, atol=1e-6)
+        np.testing.assert_allclose(scores, expected, atol=engine.score_error)
 
     def test_finds_what_a_double_precision_scan_finds(self, engine_type):
         vectors, queries = clustered(3000, 32, seed=1), clustered(100, 32, seed=2)
@@ -78,7 +80,7 @@ class TestEveryEngine:
         vectors = unit(np.ones((1, dim)))
         rows, scores = engine_type.build(vectors).search(vectors, 3)
         assert rows.tolist() == [[0]]
-        assert scores[0, 0] == pytest.approx(1.0, abs=1e-6)
+        assert scores[0, 0] == pytest.approx(1.0, abs=engine_type.score_error)
 
     def test_identical_vectors_come_by_row_number(self, engine_type):
         vectors = clustered(20, 16, seed=1)
@@ -96,7 +98,7 @@ class TestEveryEngine:
         assert np.mean(rows[:, 0] == singles) >= (1.0 if engine.exact else 0.99)
         rows, scores = engine.search(vectors[:1], 2000)
         assert rows.tolist() == [list(range(0, 4000, 2))]
-        np.testing.assert_allclose(scores, 1.0, atol=1e-6)
+        np.testing.assert_allclose(scores, 1.0, atol=engine.score_error)
 
     def test_is_the_same_when_built_again(self, engine_type):
         vectors, queries = clustered(2000, 16, seed=1), clustered(50, 16, seed=2)
@@ -151,6 +153,12 @@ class TestApproximateEngines:
         vectors[::2] = vectors[0]
         assert recall(approximate.build(vectors), vectors, queries, 10) >= 0.95
 
+    def test_copies_that_hardly_differ_are_told_apart(self, approximate):
+        noise = np.random.default_rng(3).normal(size=(6000, 64))
+        vectors = unit(np.repeat(clustered(2000, 64, seed=1), 3, axis=0) + 1e-4 * noise)
+        thorough = approximate.build(vectors).with_effort(3000)
+        assert recall(thorough, vectors, clustered(300, 64, seed=2), 10) >= 0.995
+
     def test_what_is_not_found_is_marked(self, approximate):
         class NearSighted(approximate):
             @classmethod
@@ -165,7 +173,7 @@ class TestApproximateEngines:
         vectors[4] = vectors[0]
         rows, scores = NearSighted.build(vectors).search(vectors[:1], 4)
         assert rows.tolist() == [[0, 4, NO_ROW, NO_ROW]]
-        assert scores[0] == pytest.approx([1.0, 1.0, -np.inf, -np.inf])
+        assert scores[0] == pytest.approx([1.0, 1.0, -np.inf, -np.inf], abs=approximate.score_error)
 
     def test_a_search_for_more_than_the_library_finds_is_filled_up(self, approximate):
         vectors = clustered(3000, 16, seed=1)

@@ -45,12 +45,24 @@ def test_blocks_do_not_change_the_groups(monkeypatch):
     assert [of_group(groups, number) for number in range(groups.count)] == members(vectors)
 
 
-def test_without_duplicates_what_was_found_is_the_answer():
+def test_without_duplicates_every_row_is_a_group():
     vectors = clustered(20, 8, seed=1)
     groups = Groups.of(vectors)
-    rows, scores = np.array([[3, 1]]), np.array([[0.9, 0.8]], np.float32)
     assert groups.unique(vectors) is vectors
-    assert all(a is b for a, b in zip(groups.expand(rows, scores, 2), (rows, scores), strict=True))
+    rows, _ = groups.expand(np.array([[3, 1, NO_ROW]]), np.ones((1, 3), np.float32), 3)
+    assert rows.tolist() == [[3, 1, NO_ROW]]
+
+
+@pytest.mark.parametrize("vectors", [some_identical(), clustered(20, 8, seed=1)])
+def test_groups_can_be_numbered_anew(vectors):
+    groups, expected = Groups.of(vectors), members(vectors)
+    order = np.random.default_rng(5).permutation(groups.count)
+    anew = groups.numbered(order)
+    assert (anew.rows, anew.count) == (groups.rows, groups.count)
+    assert [of_group(anew, number) for number in range(anew.count)] == [
+        expected[number] for number in order
+    ]
+    np.testing.assert_array_equal(anew.unique(vectors), groups.unique(vectors)[order])
 
 
 def test_the_last_group_is_cut_where_there_are_enough():
@@ -71,12 +83,6 @@ def test_they_are_the_same_once_saved_and_opened(tmp_path):
     before.save(tmp_path)
     after = Groups.open(tmp_path, before.rows, before.count)
     assert [of_group(after, number) for number in range(after.count)] == members(vectors)
-
-
-def test_nothing_is_written_without_duplicates(tmp_path):
-    Groups.of(clustered(20, 8, seed=1)).save(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-    assert Groups.open(tmp_path, 20, 20).count == 20
 
 
 @pytest.mark.parametrize(
