@@ -1,11 +1,12 @@
 """How often neighbours are right ones: AudioSet's features, real sounds and our own.
 
-    OMP_NUM_THREADS=2 python benchmarks/quality.py [music|all|sounds|service ...]
+    OMP_NUM_THREADS=2 python benchmarks/quality.py [music|all|sounds|embedders|service ...]
 
 `music`: leave-one-out over the ten-row Music records of AudioSet's balanced train part, an item
 being right where it shares a label other than Music. `all`: all records, a tenth of them (by a hash
 of the id) as queries and the rest as gallery, an item being right where it shares a label other
 than Music and Speech. `sounds`: ESC-10, spoken digits among other speakers, and the demo library.
+`embedders`: the same sounds by every embedder whose weights are here, and by fusions of them.
 `service`: the ten-row Music records once more, through a recommender that runs at --recommender-url
 and gets a collection for it. docs/quality.md tells what was found.
 """
@@ -29,13 +30,15 @@ from soundalike.client import RECOMMENDER_URL, RecommenderClient
 from soundalike.datasets import audioset
 from soundalike.datasets.audioset import Record
 from soundalike.datasets.demo import write_demo
+from soundalike.errors import WeightsMissing
 from soundalike.evaluation import report
 from soundalike.evaluation.retrieval import Labelled, Quality, Truth, evaluate, measure
+from soundalike.extract.extractor import Extractor
 from soundalike.extract.loading import Extractors
 from soundalike.pooling import NO_POOLING, unit
 from soundalike.types import FloatArray
 
-PARTS = ["music", "all", "sounds", "service"]  # the last needs a service, and is asked for by name
+PARTS = ["music", "all", "sounds", "embedders", "service"]  # the last needs one that runs
 MUSIC, SPEECH = 137, 0
 TEN = 10
 COLLECTION, SERVED, ITEMS_AT_ONCE = "benchmark-quality", "within+expand:10", 500
@@ -53,6 +56,13 @@ SOUND_TRANSFORMS = (
 SOUND_POOLINGS = ("mean", "max", "percentiles", "meanstd", "own")
 WITH_DEVIATION = ("meanstd", "own")
 SOUND_KS = (1, 5)
+
+EMBEDDERS = (
+    "mfcc", "descriptors", "mini", "crepe:capacity=tiny", "madmom", "mini+descriptors",
+    "mini:with=descriptors", "mini+mfcc", "mini+crepe:capacity=tiny", "descriptors+mfcc",
+    "mfcc+crepe:capacity=tiny", "mfcc+madmom", "mini+descriptors+mfcc+crepe:capacity=tiny",
+)  # fmt: skip
+EMBEDDER_TRANSFORMS = ("none", "centre", "centre+csls")
 
 
 # What was tried beside the transforms that the product has: from rows (T, 128) to a vector.
@@ -215,6 +225,32 @@ def heard(some: Sequence[Clip], model: str = "mfcc") -> dict[str, Labelled]:
     }
 
 
+def embedders(audio: Path) -> None:
+    """Print one table of embedders and fusions of them, each by its own vector."""
+    with tempfile.TemporaryDirectory() as name:
+        sets = clips(audio, Path(name))
+        extractors = Extractors()
+        print_row("embedder", "transform", *(f"{of} ({len(some)})" for of, some in sets.items()))
+        print_row(*["---"] * (2 + len(sets)))
+        for model in EMBEDDERS:
+            try:
+                extractor = extractors.get(model)
+            except WeightsMissing:
+                print_row(f"`{model}`", "weights missing", *[""] * len(sets))
+                continue
+            made = [_own(extractor, some) for some in sets.values()]
+            for transform in EMBEDDER_TRANSFORMS:
+                found = [evaluate(one, transform=transform, ks=SOUND_KS) for one in made]
+                print_row(f"`{model}`", transform, *map(_of_sounds, found))
+
+
+def _own(extractor: Extractor, some: Sequence[Clip]) -> Labelled:
+    vectors = [extractor.extract(one.path).values for one in some]
+    groups = [one.group for one in some if one.group is not None]
+    labels = [[one.label] for one in some]
+    return Labelled(str(extractor.space()), "own", np.stack(vectors), labels, groups or None)
+
+
 def sounds(audio: Path) -> None:
     """Print one table over all sets: precision at 1 and at 5, with half of the interval at 1."""
     with tempfile.TemporaryDirectory() as name:
@@ -255,7 +291,7 @@ def tell(title: str, found: Iterable[Quality]) -> None:
 def main() -> int:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", nargs="*", default=PARTS[:3], metavar="|".join(PARTS))
+    parser.add_argument("what", nargs="*", default=PARTS[:-1], metavar="|".join(PARTS))
     parser.add_argument("--recommender-url", default=RECOMMENDER_URL, help="(%(default)s)")
     parser.add_argument("--data", type=Path, default=Path("../shared"), help="(%(default)s)")
     args = parser.parse_args()
@@ -266,6 +302,8 @@ def main() -> int:
         tell("All records, queries and gallery apart", everything(path))
     if "sounds" in args.what:
         sounds(args.data / "audio")
+    if "embedders" in args.what:
+        embedders(args.data / "audio")
     if "service" in args.what:
         through_the_service(path, args.recommender_url)
     return 0

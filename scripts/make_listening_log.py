@@ -26,7 +26,7 @@ import numpy as np
 
 from soundalike.datasets import audioset, item_vectors
 from soundalike.datasets.made_listening import FLAVOURS, Made, Plan, make
-from soundalike.errors import SoundalikeError
+from soundalike.errors import BadRequest, SoundalikeError
 from soundalike.evaluation.heard import END, START, TEST, Dates
 
 COMMON_LABELS = {0, 137}  # Speech and Music, which half of all records share
@@ -59,8 +59,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--flavour", choices=FLAVOURS, default="static")
     for option, default in (("users", 2000), ("items", 3000), ("clusters", 20), ("seed", 8)):
         made.add_argument(f"--{option}", type=int, default=default)
-    for option, default in (("start", START), ("test", TEST), ("end", END)):
-        made.add_argument(f"--{option}", default=default)
+    for option, date in (("start", START), ("test", TEST), ("end", END)):
+        made.add_argument(f"--{option}", default=date)
     source = made.add_mutually_exclusive_group()
     source.add_argument("--sounds", type=Path, help="a folder whose sub-folders are labels")
     source.add_argument("--audioset", type=Path, help="AudioSet's features")
@@ -73,9 +73,14 @@ def items(args: argparse.Namespace) -> tuple[list[str], list[str]]:
         from soundalike.cli.index import find_sounds
 
         sounds = [one for one in find_sounds(args.sounds) if "label" in one.metadata]
-        return [one.path.stem for one in sounds], [one.metadata["label"] for one in sounds]
+        ids = [one.path.stem for one in sounds]
+        if not ids or len(set(ids)) < len(ids):
+            raise BadRequest(f"'{args.sounds}' has no folders of sounds with names of their own.")
+        return ids, [one.metadata["label"] for one in sounds]
     if args.audioset:
         chosen = list(_records(args))
+        if not chosen:
+            raise BadRequest(f"'{args.audioset}' has no record of a label that serves.")
         ids = [record.video_id for record, _ in chosen]
         for pooling in POOLINGS:
             rows = np.stack([audioset.vector(record, pooling) for record, _ in chosen])

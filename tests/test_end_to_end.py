@@ -142,7 +142,7 @@ def test_the_readmes_lines_work_as_they_stand(running, root):
         moved = line.replace("8001", str(running.port)).replace("8002", str(running.port + 1))
         told = shell(re.sub("^curl", "curl -s", moved), running.folder)
         assert "code" not in told
-        assert told["space"].startswith("mfcc/")
+        assert told["space"].startswith("mini/")
 
 
 def test_the_readmes_python_works_as_it_stands(running, root, tmp_path):
@@ -269,7 +269,7 @@ def test_going_over_to_another_embedder_killed_half_way_and_resumed(running, tmp
     assert soundalike(*again, env=running.environment).returncode == 2
     ask.delete("moving", ["00.wav"])
     ask.request("PUT", "/collections/moving/transform", json={"transform": "pca:4"})
-    back = ["index", "--reembed", "--model", "mfcc", "--collection", "moving"]
+    back = ["index", "--reembed", "--model", "mini", "--collection", "moving"]
     assert soundalike(*back, env=running.environment).returncode == 0
     assert ask.collection("moving")["name"] == kept
     assert ask.collection("moving")["transform"] == "centre"
@@ -305,7 +305,7 @@ def test_a_lost_source_keeps_the_name_where_it_is(running, tmp_path):
     assert done.returncode == 1
     assert "gone.wav: its source is not where" in done.stderr
     ask = running.client.recommender
-    assert ask.collection("lossy")["space"].startswith("mfcc/")
+    assert ask.collection("lossy")["space"].startswith("mini/")
     assert soundalike(*again, "--partly", env=running.environment).returncode == 1
     assert ask.collection("lossy")["space"].startswith("fake/")
 

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
-from soundalike import engines
-from soundalike.catalogue import asking, backup, checks, query, restore, transforms
+from soundalike.catalogue import asking, backup, checks, incoming, query, restore, transforms
 from soundalike.catalogue.asks import Ask, Query
 from soundalike.catalogue.base import DEFAULT_ENGINE, Catalogue
 from soundalike.catalogue.keeper import Keeper
 from soundalike.catalogue.live import Live, Manner
 from soundalike.catalogue.names import Collections, Names, aside_name
-from soundalike.catalogue.reader import Reader, to_bytes
+from soundalike.catalogue.reader import Reader
 from soundalike.catalogue.rows import UnitVectors, unit
 from soundalike.catalogue.shelf import Shelf
 from soundalike.catalogue.snapshot import EXACT_BELOW
-from soundalike.catalogue.statements import Record, Row
+from soundalike.catalogue.statements import Record
 from soundalike.catalogue.store import Store
 from soundalike.catalogue.told import Answer, CollectionInfo, FittedOn
 from soundalike.catalogue.walking import Ends, Step, between
@@ -103,18 +101,12 @@ class LocalCatalogue(Catalogue):
         transform: str | None = None,
     ) -> bool:
         """Create a collection, or make sure that it is there; see `Catalogue.create`."""
-        checks.collection_name(name)
-        for label, text in {"space": space, "model": model, "pooling": pooling}.items():
-            checks.fact(label, text)
-        checks.in_range("dim", dim, checks.MAX_DIM)
-        engines.load(engine or self._default_engine)
-        if transform is not None:
-            transforms.parse(transform)
-        given = {"space": space, "dim": dim, "engine": engine, "model": model}
-        given |= {"pooling": pooling, "transform": transform}
-        if self._names().find(name) is None and self._create_new(name, given):
+        facts = {"space": space, "dim": dim, "engine": engine, "model": model}
+        facts |= {"pooling": pooling, "transform": transform}
+        new = incoming.record(name, facts, self._default_engine)
+        if self._names().find(name) is None and self._create_new(new):
             return True
-        _agree(self._names().named(name).record, given)
+        incoming.agree(self._names().named(name).record, facts)
         return False
 
     def describe(self, name: str) -> CollectionInfo:
@@ -175,9 +167,8 @@ class LocalCatalogue(Catalogue):
         """Insert or replace items; see `Catalogue.upsert`."""
         live = self._find(name)
         checks.same_space(name, live.record.space, space)
-        checked = [_check(item, live.record.dim) for item in items]
-        rows = {item.id: Row(item.id, to_bytes(item.vector), text) for item, text in checked}
-        self._store.upsert(live.record.id, list(rows.values()))
+        rows = incoming.rows(items, live.record.dim)
+        self._store.upsert(live.record.id, rows)
         self._follow(live, len(rows))
         return len(rows)
 
@@ -300,10 +291,8 @@ class LocalCatalogue(Catalogue):
         with self._store.reading() as reader:
             return self._collections.find(reader, name)
 
-    def _create_new(self, name: str, given: dict[str, Any]) -> bool:
+    def _create_new(self, record: Record) -> bool:
         """Write a new collection; false where somebody was quicker."""
-        facts = given | {"engine": given["engine"] or self._default_engine}
-        record = Record(id=0, name=name, created=time.time(), **facts)  # the store gives it an id
         try:
             self._store.create(record)
         except CollectionExists:
@@ -370,27 +359,6 @@ def _aim(reader: Reader, record: Record, ask: Ask) -> asking.Aim:
     examples = enumerate(ask.examples, start=1)
     vectors = [_query_unit(reader, record, one.of, f"example {n}") for n, one in examples]
     return asking.aim(ask, checks.stack(vectors, record.dim))
-
-
-def _check(item: Item, dim: int) -> tuple[Item, str]:
-    """Make sure that an item can be kept; returns it with its vector checked, and its metadata."""
-    checks.item_id(item.id)
-    vector = checks.vector(f"item {item.id!r}", item.vector, dim)
-    return replace(item, vector=vector), checks.metadata_text(item.id, item.metadata)
-
-
-def _agree(there: Record, given: dict[str, Any]) -> None:
-    """Refuse facts, where they are given, that are not those of the collection."""
-    for label, said in given.items():
-        own = getattr(there, label)
-        if said is not None and own != said:
-            raise CollectionExists(
-                f"The collection {there.name!r} is there already, with {label} {own!r} and not "
-                f"{said!r}; choose another name, or drop it first.",
-                fact=label,
-                expected=own,
-                got=said,
-            )
 
 
 def _answer(space: str, hits: query.Hits, recall: float) -> Answer:

@@ -16,14 +16,17 @@ DONE, SOME_FAILED, WRONG_USE = 0, 1, 2
 VERBS = {
     "serve": "start the embedder, the recommender, or both",
     "embed": "print the vectors of sounds",
+    "extract": "write what models say of a folder of sounds as arrays, one a sound and model",
     "index": "put a folder of sounds, or AudioSet's records, into a collection",
     "pictures": "draw spectrograms and their like of every sound in a folder",
     "recommend": "find what sounds like a file or an item",
     "similarity": "compare sounds with one another, and draw how alike they are",
     "evaluate": "measure how often neighbours are right ones",
     "audit": "look for duplicates, silence, hubs and lost sources in a collection",
+    "train": "train our own embedder, from nothing but synthesised sound",
     "models": "list the embedders, fetch their weights, try them out",
     "demo": "fill an empty catalogue with sounds to try",
+    "synthesise": "make sounds of many families, and a sheet of their spectrograms",
 }
 
 

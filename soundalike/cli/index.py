@@ -1,4 +1,4 @@
-"""`soundalike index SOURCE`: a folder of sounds, or a file of records, into a collection."""
+"""`soundalike index SOURCE`: sounds, or vectors that were made of some, into a collection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundalike.audio.containers import SUFFIXES
-from soundalike.cli.common import add_collection, add_services, client, print_json
+from soundalike.cli.common import add_collection, add_services, print_json
+from soundalike.cli.destination import Destination, Services, add_data_dir, services
 from soundalike.errors import (
     AudioError,
     BadRequest,
@@ -26,11 +27,11 @@ from soundalike.errors import (
 )
 
 if TYPE_CHECKING:
-    from soundalike.client import Client, Embedding, RecommenderClient
+    from soundalike.client import Embedding
     from soundalike.types import Item
 
 ITEMS_AT_ONCE = 100
-RECORDS = ".tfrecord"
+RECORDS, VECTORS = ".tfrecord", ".parquet"
 HEARD = ("seconds", "format", "silent")  # what the embedder tells of a sound and items keep
 
 
@@ -60,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         type=Path,
         metavar="SOURCE",
-        help="a folder, for the sounds below it, or AudioSet's features in a .tfrecord file",
+        help="a folder of sounds, what extract made of one, vectors in a .parquet file, or "
+        "AudioSet's features in a .tfrecord file",
     )
     what.add_argument(
         "--reembed",
@@ -85,40 +87,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NUMBER",
         help="with records: only those of this label, such as 137 for music",
     )
+    add_data_dir(parser)
     add_collection(parser)
     add_services(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Index the source, or the collection's own sources again, and say what became of it."""
-    if args.source and args.source.suffix == RECORDS:
+    if args.reembed:
+        from soundalike.cli import reembed
+
+        return reembed.run(args)
+    args.source = args.source.expanduser()
+    if args.source.suffix == RECORDS:
         from soundalike.cli import index_records
 
         return index_records.run(args)
-    with client(args) as services:
-        if args.reembed:
-            return _reembed(services, args)
-        sounds = find_sounds(args.source.expanduser(), args.prefix)
-        report = index_sounds(services, sounds, args.collection, args.model, args.pooling)
+    if args.source.suffix == VECTORS:
+        from soundalike.cli import index_vectors
+
+        return index_vectors.run(args)
+    from soundalike.cli import index_tree
+
+    if manifest := index_tree.find_manifest(args.source, args.model):
+        return index_tree.run(args, manifest)
+    sounds = find_sounds(args.source, args.prefix)
+    with services(args) as both:
+        report = index_sounds(both, sounds, args.collection, args.model, args.pooling)
     return tell(report, args.collection, as_json=args.json)
-
-
-def _reembed(services: Client, args: argparse.Namespace) -> int:
-    from soundalike.cli.reembed import reembed
-
-    if args.pooling:
-        raise BadRequest("--pooling is for a new collection; --reembed takes the embedder's own.")
-    name = args.collection
-    move = reembed(services, name, args.model, partly=args.partly)
-    code = tell(move.report, move.collection, as_json=args.json)
-    if not move.moved:
-        print(f"'{name}' was not moved; mend the above, or say --partly.", file=sys.stderr)
-    elif move.set_aside is not None:
-        print(
-            f"'{name}' now is '{move.collection}'. What it was is kept as '{move.set_aside}'.",
-            file=sys.stderr,
-        )
-    return code
 
 
 def find_sounds(folder: Path, prefix: str = "") -> list[Sound]:
@@ -149,7 +145,7 @@ def _sound(path: Path, folder: Path, prefix: str) -> Sound:
 
 
 def index_sounds(
-    services: Client,
+    services: Services,
     sounds: Sequence[Sound],
     collection: str,
     model: str | None = None,
@@ -162,8 +158,8 @@ def index_sounds(
 
     Parameters
     ----------
-    services : Client
-        Both services.
+    services : Services
+        What hears the sounds, and where their vectors go.
     sounds : sequence of Sound
         What to index.
     collection : str
@@ -189,7 +185,7 @@ class _Indexing:
     """One run over many sounds."""
 
     def __init__(
-        self, services: Client, collection: str, model: str | None, pooling: str | None
+        self, services: Services, collection: str, model: str | None, pooling: str | None
     ) -> None:
         self.services = services
         self.collection = collection
@@ -296,7 +292,7 @@ def _fingerprint(path: Path) -> dict[str, Any]:
 
 
 def write_items(
-    recommender: RecommenderClient,
+    recommender: Destination,
     collection: str,
     items: list[Item],
     report: Report,

@@ -11,12 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from soundalike.cli.common import client
+from soundalike.cli.destination import Destination, services
 from soundalike.cli.index import Report, tell, write_items
 from soundalike.errors import BadRecord, BadRequest
 
 if TYPE_CHECKING:
-    from soundalike.client import RecommenderClient
     from soundalike.datasets.audioset import Record
 
 ITEMS_AT_ONCE = 500
@@ -29,9 +28,9 @@ def run(args: argparse.Namespace) -> int:
     names = audioset.read_labels(args.labels.expanduser()) if args.labels else {}
     pooling = args.pooling or audioset.DEFAULT_POOLING
     started = time.monotonic()
-    with _open(args.source.expanduser()) as file, client(args) as services:
+    with _open(args.source) as file, services(args) as both:
         report = index_records(
-            services.recommender,
+            both.recommender,
             file,
             args.collection,
             pooling=pooling,
@@ -47,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def index_records(
-    recommender: RecommenderClient,
+    recommender: Destination,
     file: BinaryIO,
     collection: str,
     *,
@@ -59,7 +58,7 @@ def index_records(
 
     Parameters
     ----------
-    recommender : RecommenderClient
+    recommender : Destination
         Where the collection is.
     file : binary file
         A .tfrecord file, seekable.

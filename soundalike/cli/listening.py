@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 METADATA, NO_EMBEDDING = "metadata", "none"
 DROP, FLAG = "drop", "flag"
 INTERSECTION, OWN = "intersection", "own"
+OWN_K, PUBLISHED_K = "own", "published"
+PAPER = "paper"
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -28,8 +30,8 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         help="where vectors of items are (%(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--metadata", metavar="FILE[:a,b]",
-        help="a table of items, and which columns make the block 'metadata' (all)",
+        "--metadata", action="append", default=[], metavar="FILE[:a,b]",
+        help="a table of items, and which columns make the block 'metadata' (all); may be repeated",
     )  # fmt: skip
     parser.add_argument("--start", metavar="DATE", help="of the training period (2018-02-20)")
     parser.add_argument("--test", metavar="DATE", help="of the test period (2019-01-20)")
@@ -40,6 +42,10 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset", default="sound", help="sound, or paper for its code's choices (%(default)s)"
     )
+    parser.add_argument(
+        "--metric-k", choices=(OWN_K, PUBLISHED_K),
+        help="figures at k are of the first k, or as published of the first 50 (of the preset)",
+    )  # fmt: skip
     parser.add_argument(
         "--items", choices=(INTERSECTION, OWN), default=INTERSECTION,
         help="compare embeddings on the items that all have, or each on its own (%(default)s)",
@@ -112,10 +118,21 @@ class Sources:
     def _metadata(self) -> Source:
         from soundalike.datasets import item_metadata
 
-        if self.args.metadata is None:
+        if not self.args.metadata:
             raise BadRequest("The block 'metadata' needs --metadata FILE.")
-        path, _, columns = self.args.metadata.partition(":")
-        return item_metadata.read(Path(path), [name for name in columns.split(",") if name])
+        tables = []
+        for given in self.args.metadata:
+            path, _, columns = given.partition(":")
+            wanted = [name for name in columns.split(",") if name]
+            tables.append(item_metadata.read(Path(path).expanduser(), wanted))
+        return item_metadata.beside_each_other(tables)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Tell of every block how many items have one, and how many rows say nothing."""
+        return {
+            name: {"items": len(one.ids), "unusable": one.dropped}
+            for name, one in self.found.items()
+        }
 
 
 def _why_missing(name: str, folder: Path) -> str:
@@ -124,8 +141,11 @@ def _why_missing(name: str, folder: Path) -> str:
     from soundalike.cli.sonic import EMBEDDERS
     from soundalike.embedders import weights
 
-    key = name.rpartition("_")[0] or name
-    card = embedders.cards().get(EMBEDDERS.get(key, key).replace("_", "-"))
+    cards = embedders.cards()
+    parts = name.split("_")
+    keys = ("_".join(parts[:count]) for count in range(len(parts), 0, -1))
+    names = (EMBEDDERS.get(key, key).replace("_", "-") for key in keys)
+    card = next((cards[key] for key in names if key in cards), None)
     if card is not None and card.weights is not None:
         try:
             weights.folder(card.key, card.weights)
@@ -233,7 +253,9 @@ class Tasks:
                 "plays_in_window": self.heard.plays_in_window,
             },
             "dates": self.heard.dates.as_dict(),
+            "blocks": self.sources.counts(),
             "protocol": self.args.protocol,
+            "metric_k": metric_k_of(self.args),
             "preset": self.args.preset,
             "seed": self.args.seed,
             "split_seed": self.args.split_seed,
@@ -242,10 +264,17 @@ class Tasks:
         }
 
 
+def metric_k_of(args: argparse.Namespace) -> str:
+    """Say of how many first places figures are, as `recommendations.METRIC_KS` has it."""
+    if args.metric_k is None:
+        return PUBLISHED_K if args.preset == PAPER else OWN_K
+    return str(args.metric_k)
+
+
 def _dates(args: argparse.Namespace) -> Any:
     from soundalike.evaluation import heard
 
-    paper = args.preset == "paper"
+    paper = args.preset == PAPER
     start = args.start or (heard.PAPER_START if paper else heard.START)
     test = args.test or (heard.PAPER_TEST if paper else heard.TEST)
     end = args.end or (None if paper else heard.END)

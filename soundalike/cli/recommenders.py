@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundalike.cli.common import print_json
-from soundalike.cli.listening import Tasks, add_data
+from soundalike.cli.listening import Tasks, add_data, metric_k_of
 from soundalike.errors import BadRequest, SoundalikeError
 
 if TYPE_CHECKING:
@@ -127,11 +127,12 @@ def _row(tasks: Tasks, model: Recommender, name: str, embedding: str) -> Row:
     task = tasks.of(embedding)
     users = users_of(task.split, args.mode)
     try:
-        worth, notes = try_out(model, task, args.mode, args.k)
+        worth, notes = try_out(model, task, args.mode, args.k, metric_k_of(args))
     except BadRequest as refusal:
         return Row(Result(name, embedding, options, reason=refusal.detail), None, args.mode, {})
     result = Result(name, embedding, options, notes, worth, vectors=fingerprint(task.vectors))
-    return Row(result, task.split, args.mode, chance(task.split, users, args.k))
+    by_chance = chance(task.split, users, worth.places)
+    return Row(result, task.split, args.mode, by_chance, task.split.fingerprint())
 
 
 def _tell(rows: Sequence[Row], facts: dict[str, Any], args: argparse.Namespace) -> None:
@@ -143,6 +144,7 @@ def _tell(rows: Sequence[Row], facts: dict[str, Any], args: argparse.Namespace) 
     else:
         k = USUAL_K if USUAL_K in args.k else args.k[-1]
         print(report.as_table(rows, k, args.metric))
+        print("\n".join(report.remarks(rows, facts)))
     if args.csv is not None:
         args.csv.write_text(report.as_csv(rows, facts), encoding="utf-8")
     if args.svg is not None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soundalike.cli.index import HEARD, Report, Sound, index_sounds
+from soundalike.cli.common import client
+from soundalike.cli.index import HEARD, Report, Sound, index_sounds, tell
 from soundalike.errors import AudioError, BadRequest, UnknownCollection
 
 if TYPE_CHECKING:
@@ -36,6 +39,26 @@ class Move:
     report: Report
     set_aside: str | None
     moved: bool
+
+
+def run(args: argparse.Namespace) -> int:
+    """Embed the collection's own sources again, and say what became of them."""
+    if args.pooling:
+        raise BadRequest("--pooling is for a new collection; --reembed takes the embedder's own.")
+    if args.data_dir:
+        raise BadRequest("--reembed goes by the recommender, and takes no --data-dir.")
+    name = args.collection
+    with client(args) as both:
+        move = reembed(both, name, args.model, partly=args.partly)
+    code = tell(move.report, move.collection, as_json=args.json)
+    if not move.moved:
+        print(f"'{name}' was not moved; mend the above, or say --partly.", file=sys.stderr)
+    elif move.set_aside is not None:
+        print(
+            f"'{name}' now is '{move.collection}'. What it was is kept as '{move.set_aside}'.",
+            file=sys.stderr,
+        )
+    return code
 
 
 def reembed(services: Client, name: str, model: str | None, *, partly: bool) -> Move:

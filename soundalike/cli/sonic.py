@@ -32,7 +32,7 @@ EMBEDDERS = {
 }
 """From SONIC's names to ours."""
 LYRICS, TEXT_SUFFIX = "lyrics", ".txt"
-POOLINGS = {"mfcc": "mean"}
+POOLINGS = {"MFCC": "mean"}
 """Where SONIC's vector is not the embedder's usual one."""
 MODELS = ("knn", "snn", "bert4rec")
 FILE_NAME = "{}_embeddings.parquet"
@@ -69,7 +69,7 @@ def _add_embed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", action="store_true", help="tell where the time went")
     parser.add_argument(
         "--embeddings-dir", type=Path, default=Path("embeddings"), metavar="DIR",
-        help="where the vectors go, as DIR/<embedder>_embeddings.parquet (%(default)s)",
+        help="where the vectors go, as DIR/<name>_embeddings.parquet (%(default)s)",
     )  # fmt: skip
 
 
@@ -139,7 +139,8 @@ def _embed(args: argparse.Namespace) -> int:
     if args.batch_size < 1:
         raise BadRequest(f"--batch-size is {args.batch_size}, and must be 1 or more.")
     key = EMBEDDERS.get(args.model_type, args.model_type)
-    extractor = Extractors().get(_with_options(key, args))
+    chosen = _with_options(key, args)
+    extractor = Extractors().get(chosen)
     vectors: dict[str, FloatArray] = {}
     seconds: dict[str, float] = {}
     failed = 0
@@ -153,15 +154,25 @@ def _embed(args: argparse.Namespace) -> int:
             vectors[path.stem] = vector
     if not vectors:
         raise BadRequest(f"Nothing in '{args.audio_dir}' could be embedded.")
-    name = key.replace("-", "_").partition(":")[0]
-    out = args.embeddings_dir.expanduser() / FILE_NAME.format(name)
-    item_vectors.write(out, list(vectors), np.stack(list(vectors.values())))
-    width = len(next(iter(vectors.values())))
-    print(f"{out}: {len(vectors)} vectors; --embedding {name}_{width}")
+    rows = np.stack(list(vectors.values()))
+    name = _name_of(chosen)
+    asked = f"{name}_{rows.shape[1]}"
+    out = args.embeddings_dir.expanduser() / FILE_NAME.format(
+        name if args.model_type in EMBEDDERS else asked
+    )
+    item_vectors.write(out, list(vectors), rows)
+    print(f"{out}: {len(vectors)} vectors; --embedding {asked}")
     if args.profile:
         for stage, spent in seconds.items():
             print(f"  {stage}: {spent:.1f} s")
     return SOME_FAILED if failed else DONE
+
+
+def _name_of(chosen: str) -> str:
+    """Name an embedding for its embedder and the values of its options: ``"crepe_tiny"``."""
+    key, _, options = chosen.partition(":")
+    values = [pair.partition("=")[2] for pair in options.split(",") if pair]
+    return "_".join([key, *values]).replace("-", "_")
 
 
 def _with_options(key: str, args: argparse.Namespace) -> str:
@@ -177,7 +188,7 @@ def _with_options(key: str, args: argparse.Namespace) -> str:
             flag = "--level" if option == "layer" else "--stride"
             raise BadRequest(f"{flag} does not go with {args.model_type}, which has one alone.")
     options = ",".join(f"{option}={value}" for option, value in given.items())
-    return f"{key}:{options}" if options else key
+    return ":".join(filter(None, (key, options)))
 
 
 def _embedded(
@@ -193,7 +204,7 @@ def _embedded(
         try:
             if key == LYRICS:
                 return path, extractor.embed_texts([path.read_text(encoding="utf-8")])[0]
-            found = extractor.extract(path, POOLINGS.get(key), normalize=False)
+            found = extractor.extract(path, POOLINGS.get(args.model_type), normalize=False)
         except (AudioError, OSError, UnicodeDecodeError) as fault:
             return path, fault
         for stage, spent in found.ms.items():

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import struct
-import wave
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from soundalike.errors import BadRequest
-from soundalike.synthesis.families import FAMILIES
-from soundalike.synthesis.family import Bag, Family, Take
-from soundalike.types import FloatArray
+from soundalike.synthesis.kinds import KINDS
+from soundalike.synthesis.kinds.kind import Kind
+from soundalike.synthesis.ranges import Bag
+from soundalike.synthesis.take import Take
+from soundalike.synthesis.wav import comment_chunk, wav
 
 SECONDS = 3.0
 SAMPLE_RATE = 44_100
@@ -26,7 +25,6 @@ LICENCE = "CC0-1.0"
 
 # Parameters that a person understands are named after what they count.
 _TELLING = ("_hz", "_bpm", "_s", "_cm", "_per_minute", "rpm", "cylinders", "people")
-_FULL_SCALE = 2**15 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,59 +86,38 @@ def write_demo(
         raise BadRequest(f"A seed is 0 or more, not {seed}.", limit=0, got=seed)
     if per_kind < 1:
         raise BadRequest(f"Ask for 1 of each kind or more, not {per_kind}.", limit=1, got=per_kind)
-    wanted = [(family, n) for family in FAMILIES.values() for n in range(1, per_kind + 1)]
+    wanted = [(kind, n) for kind in KINDS.values() for n in range(1, per_kind + 1)]
     sounds = []
-    for family, number in wanted:
-        sounds.append(_write_sound(folder, family, number, seed))
+    for kind, number in wanted:
+        sounds.append(_write_sound(folder, kind, number, seed))
         if on_progress is not None:
             on_progress(len(sounds), len(wanted))
     return sounds
 
 
-def _write_sound(folder: Path, family: Family, number: int, seed: int) -> DemoSound:
+def _write_sound(folder: Path, kind: Kind, number: int, seed: int) -> DemoSound:
     # A stream of its own for each sound: others may be skipped, added or renamed.
-    rng = np.random.default_rng([seed, zlib.crc32(family.name.encode()), number])
-    bag = family.draw(rng)
+    rng = np.random.default_rng([seed, zlib.crc32(kind.name.encode()), number])
+    bag = kind.draw(rng)
     sound = DemoSound(
-        folder / family.name / f"{family.name}-{number:02d}.wav", _metadata(family, number, bag)
+        folder / kind.name / f"{kind.name}-{number:02d}.wav", _metadata(kind, number, bag)
     )
-    comment = _comment(json.dumps(sound.metadata, sort_keys=True))
+    comment = comment_chunk(json.dumps(sound.metadata, sort_keys=True))
     if not _is_whole(sound.path, comment):
-        samples = family.render(bag, Take(SECONDS, SAMPLE_RATE, rng))
-        _write_at_once(sound.path, _wav(samples, comment))
+        samples = kind.render(bag, Take(SECONDS, SAMPLE_RATE, rng))
+        _write_at_once(sound.path, wav(samples, SAMPLE_RATE, comment))
     return sound
 
 
-def _metadata(family: Family, number: int, bag: Bag) -> dict[str, Any]:
+def _metadata(kind: Kind, number: int, bag: Bag) -> dict[str, Any]:
     return {
-        "label": family.name,
-        "title": f"{family.name.capitalize().replace('-', ' ')} {number}",
+        "label": kind.name,
+        "title": f"{kind.name.capitalize().replace('-', ' ')} {number}",
         **{name: value for name, value in bag.items() if name.endswith(_TELLING)},
         "seconds": SECONDS,
         "source": SOURCE,
         "licence": LICENCE,
     }
-
-
-def _comment(text: str) -> bytes:
-    """Make the RIFF chunk that holds a comment, padded to an even length."""
-    encoded = text.encode() + b"\0"
-    padding = b"\0" * (len(encoded) % 2)
-    entry = b"INFOICMT" + struct.pack("<I", len(encoded)) + encoded + padding
-    return b"LIST" + struct.pack("<I", len(entry)) + entry
-
-
-def _wav(samples: FloatArray, comment: bytes) -> bytes:
-    stream = io.BytesIO()
-    with wave.open(stream, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes(np.round(samples * _FULL_SCALE).astype("<i2").tobytes())
-    riff = bytearray(stream.getvalue() + comment)
-    # `wave` does not know of the comment: the length it wrote is too small.
-    riff[4:8] = struct.pack("<I", len(riff) - 8)
-    return bytes(riff)
 
 
 def _is_whole(path: Path, comment: bytes) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -24,6 +26,9 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 
 MOST_CATEGORIES = 64
 DIVIDER = ","
+LITERALS = {"{": "}", "[": "]"}
+MOST_LITERAL = 100_000
+"""Characters of a cell that is read as a dictionary or a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +40,22 @@ class ItemMetadata:
     ids : sequence of str, length N
     columns : dict of str to list of str
         An empty text where nothing is known.
+    dropped : int
+        Items of which no column tells anything, and which count as not there.
     """
 
     ids: Sequence[str]
     columns: dict[str, list[str]]
+    dropped: int = 0
 
     def rows(self, item_ids: Sequence[str], fitted_on: int) -> tuple[FloatArray, Flags]:
         """Make vectors of items.
 
         A column of numbers has mean 0 and deviation 1 over the first items. Of any other, each
         category that the first items have is a number, 0 or 1; where there are more than 64,
-        categories share 64 numbers by a checksum. A cell may hold several, with commas between.
+        categories share 64 numbers by a checksum. A cell may hold several, with commas between or
+        as the list ``['rock', 'pop']``, or the dictionary ``{'rock': 100, 'pop': 40}`` of tags and
+        weights, which count in shares of the largest.
 
         Parameters
         ----------
@@ -73,7 +83,10 @@ class ItemMetadata:
 
 
 def read(path: Path, columns: Sequence[str] = ()) -> ItemMetadata:
-    """Read a table of items, such as ``id_metadata`` of Music4All, of tabs or commas.
+    """Read a table of items, of tabs or commas.
+
+    ``id_information``, ``id_metadata``, ``id_genres``, ``id_tags`` and ``id_lang`` of Music4All are
+    such tables, and ``id_tags_dict`` of Music4All-Onion.
 
     Parameters
     ----------
@@ -88,7 +101,7 @@ def read(path: Path, columns: Sequence[str] = ()) -> ItemMetadata:
     Raises
     ------
     BadRequest
-        It cannot be read, or lacks a column.
+        It cannot be read, lacks a column, or names an item twice.
     """
     table = Table(path)
     key = next((name for name in ID_COLUMNS if name in table.columns), None)
@@ -105,7 +118,32 @@ def read(path: Path, columns: Sequence[str] = ()) -> ItemMetadata:
         ids += _texts(batch[key])
         for name in chosen:
             found[name] += _texts(batch[name])
-    return ItemMetadata(ids, found)
+    if len(set(ids)) < len(ids):
+        raise BadRequest(f"'{path}' has several rows for one item.")
+    told = [place for place in range(len(ids)) if any(cells[place] for cells in found.values())]
+    columns_told = {name: [cells[place] for place in told] for name, cells in found.items()}
+    return ItemMetadata([ids[place] for place in told], columns_told, len(ids) - len(told))
+
+
+def beside_each_other(tables: Sequence[ItemMetadata]) -> ItemMetadata:
+    """Make one table of several.
+
+    Raises
+    ------
+    BadRequest
+        Two have a column of one name.
+    """
+    names = [name for table in tables for name in table.columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise BadRequest(f"Several tables tell of {', '.join(twice)}; choose columns: FILE:a,b.")
+    ids = list(dict.fromkeys(name for table in tables for name in table.ids))
+    columns: dict[str, list[str]] = {}
+    for table in tables:
+        place = {name: number for number, name in enumerate(table.ids)}
+        for column, cells in table.columns.items():
+            columns[column] = [cells[place[name]] if name in place else "" for name in ids]
+    return ItemMetadata(ids, columns, sum(table.dropped for table in tables))
 
 
 def _texts(column: pa.Array) -> list[str]:
@@ -133,13 +171,40 @@ def _scaled(numbers: Doubles, fitted_on: int) -> Doubles:
 
 
 def _categories(cells: Sequence[str], fitted_on: int) -> Doubles:
-    sets = [{one.strip() for one in cell.split(DIVIDER)} - {""} for cell in cells]
-    names = sorted(set().union(*sets[:fitted_on]))
+    found = [_weights(cell) for cell in cells]
+    names = sorted(set().union(*found[:fitted_on]))
     if len(names) > MOST_CATEGORIES:
-        place = {name: zlib.crc32(name.encode()) % MOST_CATEGORIES for name in set().union(*sets)}
+        place = {name: zlib.crc32(name.encode()) % MOST_CATEGORIES for name in set().union(*found)}
     else:
         place = {name: number for number, name in enumerate(names)}
     values = np.zeros((len(cells), min(len(names), MOST_CATEGORIES)))
-    for row, of_item in enumerate(sets):
-        values[row, [place[name] for name in of_item if name in place]] = 1.0
+    for row, of_item in zip(values, found, strict=True):
+        for name, weight in of_item.items():
+            if name in place:
+                row[place[name]] = max(row[place[name]], weight)
     return values
+
+
+def _weights(cell: str) -> Mapping[str, float]:
+    """Read the categories of a cell, and what each counts, from 0 to 1."""
+    found = _literal(cell)
+    if found is None:
+        return dict.fromkeys({one.strip() for one in cell.split(DIVIDER)} - {""}, 1.0)
+    largest = max(found.values(), default=1.0)
+    return {name: weight / largest for name, weight in found.items()}
+
+
+def _literal(cell: str) -> Mapping[str, float] | None:
+    """Read a dictionary of weights above 0, or a list of names; None where a cell is neither."""
+    if len(cell) > MOST_LITERAL or LITERALS.get(cell[:1]) != cell[-1:]:
+        return None
+    try:
+        # literals alone: nothing in the cell is called or looked up
+        value = ast.literal_eval(cell)
+        pairs = value.items() if isinstance(value, dict) else ((name, 1) for name in value)
+        found = {str(name).strip(): float(weight) for name, weight in pairs}
+    except (ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError):
+        return None
+    if not all(map(math.isfinite, found.values())):
+        return None
+    return {name: weight for name, weight in found.items() if weight > 0}

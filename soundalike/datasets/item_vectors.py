@@ -22,6 +22,7 @@ Flags: TypeAlias = npt.NDArray[np.bool_]
 ID_COLUMNS = ("track_id", "trackid", "item_id", "item", "id", "__index_level_0__")
 SUFFIXES = ("_embeddings.parquet", ".parquet", ".tsv", ".tsv.bz2", ".tsv.gz", ".csv", ".npy")
 SOUNDS = frozenset({".mp3", ".wav", ".flac", ".ogg", ".m4a", ".aac", ".opus", ".wma", ".aiff"})
+ONION = "id_"
 PLACES_NAME = "ids.csv"
 """Beside .npy files: ``idx,trackid``, which row belongs to which item."""
 
@@ -65,9 +66,13 @@ class ItemVectors:
 
 
 def find(folder: Path, name: str) -> Path | None:
-    """Find the file of an embedding, such as ``mfcc_104``: by that name, or without the number."""
+    """Find the file of an embedding, such as ``mfcc_104``: by that name, or without the number.
+
+    The files of Music4All-Onion are found with and without their ``id_``.
+    """
     short = name.rpartition("_")[0] if name.rpartition("_")[2].isdigit() else ""
-    names = [base + suffix for base in (name, short) if base for suffix in SUFFIXES]
+    bases = [start + base for base in (name, short) if base for start in ("", ONION)]
+    names = [base + suffix for base in bases for suffix in SUFFIXES]
     return next((folder / one for one in names if (folder / one).is_file()), None)
 
 

@@ -109,16 +109,15 @@ class _Names:
     def codes(self, column: pa.Array) -> Codes:
         """Give numbers to the ids of a column; -1 where there is none."""
         encoded = column.dictionary_encode()
-        known = [self._place(name) for name in encoded.dictionary.to_pylist()]
-        of_dictionary = np.array([*known, -1], dtype=np.int32)  # the last is for nulls
-        found: Codes = of_dictionary[encoded.indices.fill_null(len(known)).to_numpy()]
+        names = encoded.dictionary.to_pylist()
+        known = list(map(self.places.get, names))
+        places = [
+            self._add(name) if place is None else place
+            for name, place in zip(names, known, strict=True)
+        ]
+        of_dictionary = np.array([*places, -1], dtype=np.int32)  # the last is for nulls
+        found: Codes = of_dictionary[encoded.indices.fill_null(len(places)).to_numpy()]
         return found
-
-    def _place(self, name: bytes) -> int:
-        place = self.places.get(name)
-        if place is None:
-            place = self._add(name)
-        return place
 
     def _add(self, name: bytes) -> int:
         try:

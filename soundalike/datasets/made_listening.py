@@ -15,6 +15,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from soundalike.errors import BadRequest
 from soundalike.types import FloatArray
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
@@ -23,7 +24,7 @@ Numbers: TypeAlias = npt.NDArray[np.int64]
 FLAVOURS = {
     "static": "users keep to their taste",
     "drift": "users wander from cluster to cluster, so what they heard last tells most",
-    "guilty": "every user has played one track they do not otherwise like hundreds of times",
+    "guilty": "as static, but every user plays one track of another cluster hundreds of times",
     "null": "taste plays no part, so no embedding can tell anything",
 }
 DAY_MS = 86_400_000
@@ -63,6 +64,11 @@ class Plan:
     seed : int
     item_ids, item_clusters : sequence of str, optional
         Items that exist already and the names of their clusters, in place of `items` made ones.
+
+    Raises
+    ------
+    BadRequest
+        No log can be made of these.
     """
 
     start_ms: int
@@ -75,6 +81,17 @@ class Plan:
     seed: int = 8
     item_ids: Sequence[str] = ()
     item_clusters: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        clusters = len(set(self.item_clusters)) if self.item_clusters else self.clusters
+        items = len(self.item_ids) if self.item_ids else self.items
+        if self.flavour not in FLAVOURS or min(self.users, items, clusters) < 2 or self.seed < 0:
+            raise BadRequest(
+                f"A log is of a flavour ({', '.join(FLAVOURS)}) and has two users, items and "
+                "clusters or more, and a seed of 0 or more.",
+                flavour=self.flavour, users=self.users, items=items, clusters=clusters,
+                seed=self.seed,
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +145,7 @@ class _Maker:
 
     plan: Plan
     random: np.random.Generator = field(init=False)
+    aside: np.random.Generator = field(init=False)
     clusters: Numbers = field(init=False)
     centres: Doubles = field(init=False)
     latents: Doubles = field(init=False)
@@ -137,6 +155,8 @@ class _Maker:
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(self.plan.seed)
+        # what a flavour adds is drawn apart, so that the rest of the log is that of "static"
+        self.aside = np.random.default_rng([self.plan.seed, 1])
         self.clusters = self._clusters()
         count, kinds = len(self.clusters), int(self.clusters.max()) + 1
         self.centres = unit(self.random.normal(size=(kinds, LATENT)))
@@ -220,7 +240,7 @@ class _Maker:
             items = self._choose(chances, times)
         items = self._replay(items)
         if self.plan.flavour == "guilty" and not newcomer:
-            return self._with_guilty(items, times, chances)
+            return self._with_guilty(items, times, home)
         return items, times // 1000 * 1000
 
     def _choose(self, chances: Doubles, times: Numbers) -> Numbers:
@@ -252,17 +272,14 @@ class _Maker:
             items[place] = items[earlier[place]]
         return items
 
-    def _with_guilty(
-        self, items: Numbers, times: Numbers, chances: Doubles
-    ) -> tuple[Numbers, Numbers]:
-        """Add hundreds of plays of an unlikely item to the training period."""
-        old = np.flatnonzero(self.releases == 0)
-        unlikely = old[np.argsort(chances[old])[: max(1, len(old) // 10)]]
-        plays = int(self.random.integers(*GUILTY_PLAYS))
-        more = self.random.integers(self.plan.start_ms, self.plan.test_ms, plays)
+    def _with_guilty(self, items: Numbers, times: Numbers, home: int) -> tuple[Numbers, Numbers]:
+        """Add hundreds of plays of an item of another cluster to the training period."""
+        strange = np.flatnonzero((self.releases == 0) & (self.clusters != home))
+        plays = int(self.aside.integers(*GUILTY_PLAYS))
+        more = self.aside.integers(self.plan.start_ms, self.plan.test_ms, plays)
         every = np.concatenate([times, more])
         order = np.argsort(every, kind="stable")
-        chosen = np.concatenate([items, np.full(plays, self.random.choice(unlikely))])
+        chosen = np.concatenate([items, np.full(plays, self.aside.choice(strange))])
         return chosen[order], every[order] // 1000 * 1000
 
     def _views(self) -> dict[str, FloatArray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import csv
 import gzip
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
@@ -18,6 +19,8 @@ BLOCK_BYTES = 1 << 22
 BLOCK_ROWS = 1 << 20
 MOST_HEADER_BYTES = 1 << 20
 PARQUET = ".parquet"
+UNREADABLE = (OSError, EOFError, ValueError, zlib.error)
+"""How a file shows that it is missing, cut or damaged."""
 
 NameColumns: TypeAlias = Callable[[list[str]], list[str] | None]
 """From a text file's first row to the names of its columns; None where that row holds them."""
@@ -58,7 +61,7 @@ class Table:
                 self.columns = _parquet_columns(path)
                 return
             first, self._delimiter = _first_row(path)
-        except (OSError, EOFError, ValueError) as fault:
+        except UNREADABLE as fault:
             raise self._unreadable(fault) from fault
         names = name_columns(first)
         self._headed = names is None
@@ -86,7 +89,7 @@ class Table:
         try:
             for batch in pieces:
                 yield {name: batch.column(name) for name in columns}
-        except (OSError, EOFError, ValueError) as fault:
+        except UNREADABLE as fault:
             raise self._unreadable(fault) from fault
 
     def _of_parquet(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

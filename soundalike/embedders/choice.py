@@ -8,8 +8,8 @@ from typing import TypeVar
 from soundalike.errors import EmbedderError
 
 AUTO = "auto"
-PREFERENCE = ("clap", "mfcc")
-"""What `auto` stands for, the best first; the last of them needs no weights."""
+PREFERENCE = ("clap", "mini")
+"""What `auto` stands for, the best first; the weights of the last one are always here."""
 
 Loaded = TypeVar("Loaded")
 

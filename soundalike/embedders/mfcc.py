@@ -27,7 +27,8 @@ RANGE_DB = 80.0
 
 
 @functools.cache
-def _filters() -> FloatArray:
+def filters() -> FloatArray:
+    """Make its mel filters, shape (128, 1025)."""
     return spectra.mel_filters(SAMPLE_RATE_HZ, FFT_SIZE, MEL_BANDS, 0.0, SAMPLE_RATE_HZ / 2)
 
 
@@ -39,6 +40,11 @@ def _cosines() -> FloatArray:
     matrix[:, 0] /= np.sqrt(2)
     cosines: FloatArray = matrix.astype(np.float32)
     return cosines
+
+
+def coefficients(level_db: FloatArray) -> FloatArray:
+    """Transform a log-mel spectrogram, shape (T, 128), to coefficients, shape (T, 104)."""
+    return level_db @ _cosines()
 
 
 class Mfcc(Embedder):
@@ -68,12 +74,12 @@ class Mfcc(Embedder):
 
     def prepare(self, window: Window) -> FloatArray:
         """Compute the log-mel spectrogram, shape (T, 128), in decibels."""
-        power = spectra.mel_power(window.samples, _filters(), FFT_SIZE, HOP_SAMPLES)
+        power = spectra.mel_power(window.samples, filters(), FFT_SIZE, HOP_SAMPLES)
         return spectra.decibels(power, RANGE_DB)
 
     def run(self, batch: Sequence[FloatArray]) -> list[FloatArray]:
         """Transform log-mel spectrograms to coefficients, each of shape (T, 104)."""
-        return [mel @ _cosines() for mel in batch]
+        return [coefficients(mel) for mel in batch]
 
     def pool(self, frames: Frames, how: str) -> FloatArray:
         """Make one vector; `own` is mean and deviation without the first coefficient."""

@@ -7,8 +7,11 @@ import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from soundalike.embedders import keras_h5, pickles
 from soundalike.errors import Quarantined
+from soundalike.types import FloatArray
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +54,28 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
+        raise unusable(path, "is broken or was cut off") from error
+
+
+def read_arrays(path: Path) -> dict[str, FloatArray]:
+    """Read a file of safetensors without torch.
+
+    Returns
+    -------
+    dict of str to ndarray of float32
+        By name, whatever their precision in the file.
+
+    Raises
+    ------
+    Quarantined
+        The file is broken, or holds what numpy has no type for.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return {name: array.astype(np.float32) for name, array in load_file(path).items()}
+    except (SafetensorError, AttributeError, KeyError) as error:  # numpy lacks some types
         raise unusable(path, "is broken or was cut off") from error
 
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from soundalike.embedders import keras_h5, pickles
 from soundalike.embedders.notes import file_digest, note_quarantine, read_note, write_note
-from soundalike.embedders.reading import SAFE_SUFFIX, read, save, unusable
+from soundalike.embedders.reading import SAFE_SUFFIX, read, read_arrays, save, unusable
 from soundalike.errors import BadRequest, LicenceRefused, WeightsMissing
+from soundalike.types import FloatArray
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from soundalike.embedders.packages import Archive
 
 WEIGHT_SUFFIXES = (SAFE_SUFFIX, ".bin", ".pt", ".pth", *keras_h5.SUFFIXES, pickles.SUFFIX)
+PACKAGED = Path(__file__).with_name("trained")
+"""The folder of weights that travel with this package; nothing is ever written there."""
 TRUE, FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
@@ -74,6 +77,9 @@ class Source:
     release : str or None
         Where else their authors put them, in words: ``"release v0.1 of somebody/network"``.
         From there nothing is fetched; the files are taken from whoever got them.
+    packaged : bool
+        True for weights that travel with this package. Those that somebody put into the models
+        folder come before them.
     """
 
     repository: str
@@ -82,6 +88,7 @@ class Source:
     commercial: bool
     archive: Archive | None = None
     release: str | None = None
+    packaged: bool = False
 
     @property
     def forms(self) -> tuple[Part, ...]:
@@ -138,10 +145,14 @@ def folder(key: str, source: Source) -> Path:
         SOUNDALIKE_COMMERCIAL_ONLY is set and their licence does not allow commercial use.
     """
     check_licence(key, source)
-    for place in (models_dir() / key, _hub_cache(source)):
+    for place in (models_dir() / key, _packaged(key, source), _hub_cache(source)):
         if place is not None and is_complete(place, source):
             return place
     raise missing(key, source)
+
+
+def _packaged(key: str, source: Source) -> Path | None:
+    return PACKAGED / key if source.packaged else None
 
 
 def missing(key: str, source: Source) -> WeightsMissing:
@@ -216,7 +227,7 @@ def _existing_file(place: Path, source: Source) -> Path:
 
 
 def _hub_cache(source: Source) -> Path | None:
-    if source.archive is not None or source.release is not None:
+    if source.archive is not None or source.release is not None or source.packaged:
         return None
     try:
         from huggingface_hub import try_to_load_from_cache
@@ -250,6 +261,16 @@ def read_state(place: Path, source: Source) -> dict[str, torch.Tensor]:
         The file is broken, or holds a pickle that would run code.
     """
     return read(_existing_file(place, source))
+
+
+def read_state_arrays(place: Path, source: Source) -> dict[str, FloatArray]:
+    """Read weights that were released as safetensors alone, without torch; see `read_state`.
+
+    Returns
+    -------
+    dict of str to ndarray of float32
+    """
+    return read_arrays(_existing_file(place, source))
 
 
 def make_safe(place: Path, source: Source) -> None:
@@ -300,8 +321,9 @@ def digest(place: Path, source: Source) -> str:
         name, released = note.name, note.sha256
     else:
         name, released = path.name, own
-    with suppress(OSError):  # a folder that may only be read gets no note
-        write_note(path, name, released, own)
+    if place.parent != PACKAGED:
+        with suppress(OSError):  # a folder that may only be read gets no note
+            write_note(path, name, released, own)
     return released
 
 

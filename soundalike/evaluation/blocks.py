@@ -26,6 +26,10 @@ class Source(Protocol):
     def ids(self) -> Sequence[str]:
         """Items that have one."""
 
+    @property
+    def dropped(self) -> int:
+        """How many more there are whose values say nothing."""
+
     def rows(self, item_ids: Sequence[str], fitted_on: int) -> tuple[FloatArray, Flags]:
         """Give values, shape (M, D), zeros where there are none; and where there are some."""
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from soundalike.evaluation import ranking
@@ -17,11 +14,13 @@ from soundalike.evaluation.ranking import METRICS
 from soundalike.evaluation.recommendations import Result, Worth
 from soundalike.evaluation.report import aligned
 from soundalike.evaluation.splits import Split
+from soundalike.evaluation.version import code_version
 
 DIGITS = 6
 TABLE_METRICS = ("recall", "hit_rate", "ndcg", "mrr")
 CHANCE = "chance"
-DISTRIBUTION = "soundalike"
+UNUSED = ("malformed", "no_user", "no_item", "bad_time", "bad_count", "future")
+"""Of a log's report, why rows were not used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +35,15 @@ class Row:
     mode : str
     by_chance : dict of str to dict of int to ndarray of float64
         What lists drawn by lot are worth for the same users.
+    fingerprint : str
+        Of the split.
     """
 
     result: Result
     split: Split | None
     mode: str
     by_chance: Mapping[str, Mapping[int, Doubles]]
-
-
-def code_version() -> str:
-    """Name the code that figures hang on: the version of the package, and a digest of this room."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return f"{metadata.version(DISTRIBUTION)}+{digest.hexdigest()[:12]}"
+    fingerprint: str = ""
 
 
 def as_json(rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,17 +59,23 @@ def as_json(rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, Any]:
     -------
     dict
         ``{"formulas": {...}, "rows": [...]}``. A row that could not be tried has a ``reason`` and
-        no figures.
+        no figures. ``less_the_first`` compares a figure with the first row's, None where that is
+        of other users or items.
     """
-    version = code_version()
+    shared = {**facts, "code": code_version()}
     formulas = {name: metric.formula for name, metric in METRICS.items()}
+    first = _first_tried(rows)
     return {
         "formulas": formulas | {"average": "the mean over users with m > 0, all alike"},
-        "rows": [_row(row, {**facts, "code": version}) for row in rows],
+        "rows": [_row(row, first or row, shared) for row in rows],
     }
 
 
-def _row(row: Row, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _first_tried(rows: Sequence[Row]) -> Row | None:
+    return next((row for row in rows if row.result.worth is not None), None)
+
+
+def _row(row: Row, first: Row, facts: Mapping[str, Any]) -> dict[str, Any]:
     result = row.result
     told: dict[str, Any] = {
         "model": result.model,
@@ -89,12 +89,13 @@ def _row(row: Row, facts: Mapping[str, Any]) -> dict[str, Any]:
         return told | {"reason": result.reason}
     split = row.split
     return told | {
+        "places": _keyed(result.worth.places),
         "users": _users(result.worth),
         "candidates": len(split.item_ids[split.candidates]),
         "counts": split.counts,
-        "fingerprint": {"split": split.fingerprint(), "vectors": result.vectors},
+        "fingerprint": {"split": row.fingerprint, "vectors": result.vectors},
         "ties": _keyed(result.worth.ties),
-        "metrics": {name: _of_metric(name, row, result.worth) for name in METRICS},
+        "metrics": {name: _of_metric(name, row, first, result.worth) for name in METRICS},
         "overall": {
             name: _keyed({k: _short(value) for k, value in of_k.items()})
             for name, of_k in result.worth.overall.items()
@@ -102,14 +103,26 @@ def _row(row: Row, facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _of_metric(name: str, row: Row, worth: Worth) -> dict[str, Any]:
+def _of_metric(name: str, row: Row, first: Row, worth: Worth) -> dict[str, Any]:
     return {
         str(k): {
             "mean": _short(float(values.mean())),
             "interval": [_short(end) for end in _ends(values)],
             "chance": _short(float(row.by_chance[name][k].mean())),
+            "less_the_first": _told(_compared(row, first, name, k)),
         }
         for k, values in worth.of_users[name].items()
+    }
+
+
+def _told(found: ranking.Comparison | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "difference": _short(found.difference),
+        "interval": [_short(found.interval.low), _short(found.interval.high)],
+        "t": _short(found.t),
+        "p": float(f"{found.p:.{DIGITS}g}"),
     }
 
 
@@ -147,11 +160,12 @@ def as_table(rows: Sequence[Row], k: int, metric: str) -> str:
         Means with 95 % intervals, the difference to the first row with the p of a paired test, and
         what lists drawn by lot are worth; below, what could not be tried.
     """
-    titles = [
-        "model", "embedding", *(f"{name}@{k}" for name in TABLE_METRICS),
-        f"coverage@{k}", f"novelty@{k}", f"{metric}@{k} less the first's", "p", "users",
-    ]  # fmt: skip
     tried = [row for row in rows if row.result.worth is not None]
+    at = _at(k, tried)
+    titles = [
+        "model", "embedding", *(f"{name}{at}" for name in TABLE_METRICS),
+        f"coverage{at}", f"novelty{at}", f"{metric}{at} less the first's", "p", "users",
+    ]  # fmt: skip
     lines = [_line(row, tried[0], k, metric) for row in tried]
     if tried:
         lines.append(_chance_line(tried[0], k))
@@ -159,6 +173,13 @@ def as_table(rows: Sequence[Row], k: int, metric: str) -> str:
                for row in rows if row.result.worth is None]  # fmt: skip
     width = len(titles)
     return aligned([titles, *(line + [""] * (width - len(line)) for line in lines + missing)])
+
+
+def _at(k: int, tried: Sequence[Row]) -> str:
+    """Write k behind a figure's name; where it is that of other places, these too."""
+    worth = tried[0].result.worth if tried else None
+    places = worth.places[k] if worth else k
+    return f"@{k}" if places == k else f"@{k} (first {places})"
 
 
 def _line(row: Row, first: Row, k: int, metric: str) -> list[str]:
@@ -170,7 +191,7 @@ def _line(row: Row, first: Row, k: int, metric: str) -> list[str]:
         *(_cell(worth.of_users[name][k]) for name in TABLE_METRICS),
         f"{worth.overall['coverage'][k]:.3f}",
         f"{worth.overall['novelty'][k]:.2f}",
-        *_compared(row, first, k, metric),
+        *_difference(row, first, metric, k),
         str(_users(worth)),
     ]
 
@@ -180,21 +201,43 @@ def _cell(values: Doubles) -> str:
     return f"{values.mean():.4f} [{low:.4f} {high:.4f}]"
 
 
-def _compared(row: Row, first: Row, k: int, metric: str) -> list[str]:
+def _difference(row: Row, first: Row, metric: str, k: int) -> list[str]:
+    found = _compared(row, first, metric, k)
+    return [f"{found.difference:+.4f}", f"{found.p:.2g}"] if found else ["", ""]
+
+
+def _compared(row: Row, first: Row, metric: str, k: int) -> ranking.Comparison | None:
     """Compare with the first row, where that is another and of the same users and items."""
-    same = row.split is not None and first.split is not None
-    if row is first or not same or row.split.fingerprint() != first.split.fingerprint():  # type: ignore[union-attr]
-        return ["", ""]
-    assert row.result.worth is not None  # noqa: S101
-    assert first.result.worth is not None  # noqa: S101
-    found = ranking.compare(
-        row.result.worth.of_users[metric][k], first.result.worth.of_users[metric][k]
-    )
-    return [f"{found.difference:+.4f}", f"{found.p:.2g}"]
+    worth, other = row.result.worth, first.result.worth
+    if worth is None or other is None or row is first or row.fingerprint != first.fingerprint:
+        return None
+    return ranking.compare(worth.of_users[metric][k], other.of_users[metric][k])
 
 
 def _chance_line(row: Row, k: int) -> list[str]:
     return [CHANCE, "", *(f"{row.by_chance[name][k].mean():.4f}" for name in TABLE_METRICS)]
+
+
+def remarks(rows: Sequence[Row], facts: Mapping[str, Any]) -> list[str]:
+    """Say in a line each what of a log and its items was not used, and how figures are meant."""
+    log = facts["log"]
+    unused = ", ".join(f"{name} {log[name]}" for name in UNUSED if log[name])
+    lines = [
+        f"{log['rows']} rows, {log['rows'] - log['used']} of them not used"
+        + (f" ({unused})" if unused else "")
+        + f", {log['repeated']} equal to another; {log['plays_in_window']} plays within the dates"
+    ]
+    for lost, items in dict.fromkeys(
+        (row.split.counts["items_without_vector"], row.split.counts["items"])
+        for row in rows
+        if row.split is not None
+    ):
+        lines += [f"{lost} of {items} items have no vector and are left out"] if lost else []
+    for name, count in facts["blocks"].items():
+        if count["unusable"]:
+            lines.append(f"{name}: {count['unusable']} rows say nothing and count as missing")
+    formulas = "; ".join(f"{name} {METRICS[name].formula}" for name in TABLE_METRICS)
+    return [*lines, f"{formulas}; h(r) is 1 where rank r holds one of the m items of a user"]
 
 
 def as_csv(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
@@ -204,7 +247,7 @@ def as_csv(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
     writer.writerow(
         ["model", "embedding", "mode", "protocol", "preset", "seed", "metric", "k", "mean", "low",
          "high", "chance", "users", "candidates", "start", "test", "end", "options", "split",
-         "vectors", "code", "reason"]
+         "vectors", "code", "metric_k", "reason"]
     )  # fmt: skip
     version = code_version()
     for row in rows:
@@ -236,8 +279,8 @@ def _csv_line(row: Row, facts: Mapping[str, Any], figure: list[Any], version: st
         *figure,
         _users(result.worth) if result.worth else "",
         len(split.item_ids[split.candidates]) if split else "",
-        *facts["dates"].values(), options, split.fingerprint() if split else "",
-        result.vectors or "", version, result.reason,
+        *facts["dates"].values(), options, row.fingerprint, result.vectors or "", version,
+        facts["metric_k"], result.reason,
     ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,12 @@ from soundalike.evaluation.ranking import KS, METRICS, NO_ITEM, Lists, Relevant
 from soundalike.evaluation.recommenders import Recommender, Task
 from soundalike.evaluation.splits import Pairs, Split
 
+METRIC_KS = {
+    "own": "a figure at k is that of the first k",
+    "published": "a figure at any k is that of the first 50, as in the paper's own code",
+}
+OWN_K, PUBLISHED_K = METRIC_KS
+PUBLISHED_PLACES = 50
 MODES = {"test": "the half of the users that models are judged by", "val": "the other half"}
 BLOCK_SCORES = 1 << 24
 
@@ -32,11 +38,14 @@ class Worth:
         Coverage, popularity and novelty, by k.
     ties : dict of int to int
         By k, how many lists could as well have had another item in their last place.
+    places : dict of int to int
+        By k, of how many first places the figures are, as `places` says.
     """
 
     of_users: dict[str, dict[int, Doubles]]
     overall: dict[str, dict[int, float]]
     ties: dict[int, int]
+    places: dict[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,21 @@ class Result:
     worth: Worth | None = None
     reason: str = ""
     vectors: str | None = None
+
+
+def places(ks: Sequence[int], metric_k: str = OWN_K) -> dict[int, int]:
+    """Tell of how many first places the figures at every k are.
+
+    Raises
+    ------
+    BadRequest
+        There is no such way, or a k is below 1.
+    """
+    if metric_k not in METRIC_KS:
+        raise BadRequest(f"There is no way '{metric_k}' of k; there are {', '.join(METRIC_KS)}.")
+    if not ks or min(ks) < 1:
+        raise BadRequest("How long lists are (k) is 1 or more.")
+    return {k: PUBLISHED_PLACES if metric_k == PUBLISHED_K else k for k in ks}
 
 
 def users_of(split: Split, mode: str) -> Numbers:
@@ -126,16 +150,17 @@ def _bar(scores: ranking.Scores, seen: Relevant) -> None:
     scores[np.repeat(np.arange(len(scores)), seen.counts), seen.items] = -np.inf
 
 
-def measure(lists: Lists, split: Split, users: Numbers, ks: Sequence[int] = KS) -> Worth:
+def measure(lists: Lists, split: Split, users: Numbers, of: Mapping[int, int]) -> Worth:
     """Measure lists.
 
     Parameters
     ----------
     lists : Lists
-        Of these users, as long as the largest k.
+        Of these users, as long as the largest number of places.
     split : Split
     users : ndarray of int64, shape (U,)
-    ks : sequence of int
+    of : mapping of int to int
+        By k, of how many first places its figures are.
 
     Returns
     -------
@@ -153,21 +178,25 @@ def measure(lists: Lists, split: Split, users: Numbers, ks: Sequence[int] = KS) 
     counts = relevant.counts
     candidates = len(range(*split.candidates.indices(len(split.item_ids))))
     known = np.bincount(split.train.items, minlength=len(split.item_ids))
-    well_known = {k: ranking.popularity(lists.items, known, len(split.user_ids), k) for k in ks}
+    well_known = {
+        k: ranking.popularity(lists.items, known, len(split.user_ids), n) for k, n in of.items()
+    }
     return Worth(
         of_users={
-            name: {k: metric.of(hit, counts, k) for k in ks} for name, metric in METRICS.items()
+            name: {k: metric.of(hit, counts, n) for k, n in of.items()}
+            for name, metric in METRICS.items()
         },
         overall={
-            "coverage": {k: ranking.coverage(lists.items, candidates, k) for k in ks},
-            "popularity": {k: well_known[k][0] for k in ks},
-            "novelty": {k: well_known[k][1] for k in ks},
+            "coverage": {k: ranking.coverage(lists.items, candidates, n) for k, n in of.items()},
+            "popularity": {k: of_k[0] for k, of_k in well_known.items()},
+            "novelty": {k: of_k[1] for k, of_k in well_known.items()},
         },
-        ties={k: int(np.count_nonzero(lists.ties[:, k - 1])) for k in ks},
+        ties={k: int(np.count_nonzero(lists.ties[:, n - 1])) for k, n in of.items()},
+        places=dict(of),
     )
 
 
-def chance(split: Split, users: Numbers, ks: Sequence[int] = KS) -> dict[str, dict[int, Doubles]]:
+def chance(split: Split, users: Numbers, of: Mapping[int, int]) -> dict[str, dict[int, Doubles]]:
     """Give what lists drawn by lot are worth on average, exactly, by metric and k."""
     everything = np.arange(len(split.item_ids))[split.candidates]
     candidates = np.full(len(users), len(everything))
@@ -176,12 +205,16 @@ def chance(split: Split, users: Numbers, ks: Sequence[int] = KS) -> dict[str, di
         inside = np.isin(seen.items, everything)
         candidates -= np.add.reduceat(inside.astype(np.int64), seen.starts[:-1])
     counts = held_of(split.held, users).counts
-    of_k = {k: ranking.chance(candidates, counts, k) for k in ks}
-    return {name: {k: of_k[k][name] for k in ks} for name in METRICS}
+    of_k = {k: ranking.chance(candidates, counts, n) for k, n in of.items()}
+    return {name: {k: of_k[k][name] for k in of} for name in METRICS}
 
 
 def try_out(
-    model: Recommender, task: Task, mode: str = "test", ks: Sequence[int] = KS
+    model: Recommender,
+    task: Task,
+    mode: str = "test",
+    ks: Sequence[int] = KS,
+    metric_k: str = OWN_K,
 ) -> tuple[Worth, dict[str, Any]]:
     """Teach a recommender and measure it.
 
@@ -196,8 +229,8 @@ def try_out(
     BadRequest
         It cannot learn this task, or its lists are no lists.
     """
-    if not ks or min(ks) < 1:
-        raise BadRequest("How long lists are (k) is 1 or more.")
+    of = places(ks, metric_k)
     users = users_of(task.split, mode)
     notes = model.fit(task)
-    return measure(recommend(model, task.split, users, max(ks)), task.split, users, ks), notes
+    lists = recommend(model, task.split, users, max(of.values()))
+    return measure(lists, task.split, users, of), notes

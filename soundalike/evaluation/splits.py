@@ -152,7 +152,7 @@ def split(
     if protocol not in PROTOCOLS:
         raise BadRequest(f"There is no protocol '{protocol}'; there are {', '.join(PROTOCOLS)}.")
     chosen = _choose(heard, _counted(heard, items), protocol)
-    counts = chosen.counts()
+    counts = chosen.counts(heard)
     _refuse_nothing(heard, counts, protocol)
     user_ids, user_places = _numbered(heard.user_ids, chosen.users)
     item_ids, item_places = _numbered(heard.item_ids, chosen.warm, chosen.cold)
@@ -185,8 +185,8 @@ class _Chosen:
     warm: Flags
     cold: Flags
 
-    def counts(self) -> dict[str, int]:
-        """Tell what was kept and what was lost, in pairs."""
+    def counts(self, heard: Heard) -> dict[str, int]:
+        """Tell what was kept and what was lost, in pairs and in items of the window."""
         lost = {
             "pairs_without_vector": ~self.counted,
             "train_pairs": self.trained,
@@ -196,7 +196,9 @@ class _Chosen:
             "test_pairs": self.foretold,
         }
         found = {name: int(np.count_nonzero(flags)) for name, flags in lost.items()}
-        return {"pairs": len(self.counted)} | found
+        items, counted = np.unique(heard.items), np.unique(heard.items[self.counted])
+        found["items_without_vector"] = len(items) - len(counted)
+        return {"pairs": len(self.counted), "items": len(items)} | found
 
 
 def _choose(heard: Heard, counted: Flags, protocol: str) -> _Chosen:

@@ -63,9 +63,9 @@ class Extraction:
     space : Space
         What the vector may be compared with.
     vector : ndarray of float32, shape (D,), or None
-        None where frames were asked for.
+        None where frames were asked for alone.
     frames : Frames or None
-        None where a vector was asked for.
+        None where they were not asked for.
     audio : AudioReport
         What the sound was like.
     windows : int
@@ -92,7 +92,7 @@ class Extraction:
 
     @property
     def values(self) -> FloatArray:
-        """The vector of shape (D,), or the frames of shape (T, D)."""
+        """The vector of shape (D,), or the frames of shape (T, D) where there is none."""
         if self.vector is not None:
             return self.vector
         assert self.frames is not None  # noqa: S101  (there is always one of the two)
@@ -111,10 +111,10 @@ class Extraction:
             "space": str(self.space),
             "dim": self.values.shape[-1],
         }
-        if self.frames is None:
-            answer["vector"] = self.values
-        else:
+        if self.vector is None and self.frames is not None:
             answer |= {"frames": self.values, "frame_rate": self.frames.rate_hz}
+        else:
+            answer["vector"] = self.values
         answer |= {
             "audio": asdict(self.audio),
             "windows": self.windows,

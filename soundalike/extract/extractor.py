@@ -69,6 +69,7 @@ class Extractor:
         *,
         normalize: bool = True,
         window_vectors: bool = False,
+        with_frames: bool = False,
         run: Run = run_here,
     ) -> Extraction:
         """Make the vector, or the frames, of one sound.
@@ -87,6 +88,8 @@ class Extractor:
             Scale vectors to unit length.
         window_vectors : bool
             Give the vector of each window too.
+        with_frames : bool
+            Give the frames beside the vector.
         run : callable
             Has the embedder run prepared windows, here by default.
 
@@ -119,7 +122,7 @@ class Extractor:
             model=self.name,
             space=self.space(how, normalize=normalize),
             vector=vector,
-            frames=frames if vector is None else None,
+            frames=frames if vector is None or with_frames else None,
             audio=audio,
             windows=len(hearing.pieces),
             window_vectors=of_windows,

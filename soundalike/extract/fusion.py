@@ -24,6 +24,8 @@ DIVIDER = re.compile(r"[+\s]+")
 KEY = "fusion"
 LEAST_WEIGHT, MOST_WEIGHT = 0.001, 1000
 MOST_PARTS = 8
+SHORTHANDS = {"mini:with=descriptors": "0.49*mini+descriptors"}
+"""Names of fusions that are asked for as if they were one embedder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class Part:
 
 def is_fused(name: str) -> bool:
     """Tell whether a name is that of several embedders."""
-    return DIVIDER.search(name.strip()) is not None or "*" in name
+    whole = name.strip()
+    return whole in SHORTHANDS or DIVIDER.search(whole) is not None or "*" in whole
 
 
 def parse(name: str) -> list[Part]:
@@ -51,7 +54,7 @@ def parse(name: str) -> list[Part]:
     ----------
     name : str
         Names of embedders with plus signs between them, each after its weight and an
-        asterisk where that is not 1.
+        asterisk where that is not 1; or one of `SHORTHANDS`.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def parse(name: str) -> list[Part]:
         There is no such embedder, one is named twice, a weight is out of range, or there are too
         many parts or one alone.
     """
-    texts = DIVIDER.split(name.strip())
+    texts = DIVIDER.split(SHORTHANDS.get(name.strip(), name.strip()))
     if not 2 <= len(texts) <= MOST_PARTS:
         raise UnknownModel(
             f"A fusion has 2 to {MOST_PARTS} parts, not {len(texts)}; one needs no weight.",
@@ -166,6 +169,7 @@ class Fusion(Extractor):
         *,
         normalize: bool = True,
         window_vectors: bool = False,
+        with_frames: bool = False,
         run: Run = run_here,
     ) -> Extraction:
         """Make the vector of one sound, which is decoded once; see `Extractor.extract`.
@@ -179,7 +183,7 @@ class Fusion(Extractor):
             embedders that see windows of different lengths have none in common.
         """
         space = self.space(pooling, normalize=normalize)
-        if window_vectors:
+        if window_vectors or with_frames:
             raise self._whole_and_unit()
         clip = (
             source

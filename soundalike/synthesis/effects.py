@@ -72,6 +72,8 @@ def resonate(signal: Signal, centre_hz: float, bandwidth_hz: float, sample_rate:
     ndarray of float64, shape (samples,)
     """
     centre_hz = min(centre_hz, HIGHEST_SHARE * sample_rate)
+    # As wide as half the rate, a resonance would no longer die away.
+    bandwidth_hz = min(bandwidth_hz, HIGHEST_SHARE * sample_rate)
     numerator, denominator = dsp.iirpeak(centre_hz, centre_hz / bandwidth_hz, fs=sample_rate)
     filtered: Signal = dsp.lfilter(numerator, denominator, signal)
     return filtered
@@ -94,13 +96,42 @@ def reverberate(dry: Signal, reverb_s: float, sample_rate: int, rng: np.random.G
     -------
     ndarray of float64, shape (samples,)
     """
-    length = max(1, round(reverb_s * sample_rate))
-    echoes = rng.standard_normal(length) * np.power(10.0, -3 * np.arange(length) / length)
-    echoes = lowpass(echoes, 5_000, sample_rate, order=1)
-    # Of unit energy, a room leaves the level of noise as it is.
-    echoes *= (0.1 + 0.3 * reverb_s) / np.linalg.norm(echoes)
-    wet: Signal = dsp.oaconvolve(dry, echoes)[: len(dry)]
+    room = (0.1 + 0.3 * reverb_s) * echoes(reverb_s, 5_000, sample_rate, rng)
+    wet: Signal = dsp.oaconvolve(dry, room)[: len(dry)]
     return dry + wet
+
+
+def echoes(reverb_s: float, dull_hz: float, sample_rate: int, rng: np.random.Generator) -> Signal:
+    """Give what a room answers to a click.
+
+    Parameters
+    ----------
+    reverb_s : float
+        Seconds in which the echoes fall by 60 dB, and in which they end.
+    dull_hz : float
+        Where the walls have swallowed 3 dB.
+    sample_rate : int
+        In Hz.
+    rng : numpy.random.Generator
+        Makes the echoes.
+
+    Returns
+    -------
+    ndarray of float64, shape (reverb_s * sample_rate,)
+        Of unit energy: noise is as loud in the room as it was before.
+    """
+    length = max(1, round(reverb_s * sample_rate))
+    fall = np.exp(np.log(1e-3) / length * np.arange(length))
+    answer = lowpass(rng.standard_normal(length) * fall, dull_hz, sample_rate, order=1)
+    unit_energy: Signal = answer / np.linalg.norm(answer)
+    return unit_energy
+
+
+def unit(signal: Signal) -> Signal:
+    """Bring a signal to a root mean square of 1; silence stays silence."""
+    level = np.linalg.norm(signal) / np.sqrt(len(signal))
+    levelled: Signal = signal / max(float(level), 1e-9)
+    return levelled
 
 
 def add_hiss(signal: Signal, level_db: float, sample_rate: int, rng: np.random.Generator) -> Signal:
@@ -126,7 +157,7 @@ def add_hiss(signal: Signal, level_db: float, sample_rate: int, rng: np.random.G
     return noisy
 
 
-def finish(signal: Signal, sample_rate: int) -> FloatArray:
+def finish(signal: Signal, sample_rate: int, peak: float = PEAK) -> FloatArray:
     """Bring a sound to the form in which it is handed out.
 
     Parameters
@@ -135,11 +166,13 @@ def finish(signal: Signal, sample_rate: int) -> FloatArray:
         At any level.
     sample_rate : int
         In Hz.
+    peak : float
+        Of the result.
 
     Returns
     -------
     ndarray of float32, shape (samples,)
-        Peak 0.9, mean 0, faded in and out within 5 ms.
+        Mean 0, faded in and out within 5 ms.
     """
     ramp = np.sin(np.linspace(0, np.pi / 2, round(FADE_S * sample_rate))) ** 2
     fades = np.ones(len(signal))
@@ -147,5 +180,5 @@ def finish(signal: Signal, sample_rate: int) -> FloatArray:
     fades[-len(ramp) :] = ramp[::-1]
     # The mean is weighted by the fades, so that nothing is left of it behind them.
     faded = fades * (signal - np.average(signal, weights=fades))
-    scaled: FloatArray = (PEAK / np.abs(faded).max() * faded).astype(np.float32)
+    scaled: FloatArray = (peak / np.abs(faded).max() * faded).astype(np.float32)
     return scaled

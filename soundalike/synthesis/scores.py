@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from soundalike.synthesis.effects import Signal
-from soundalike.synthesis.family import Take
 from soundalike.synthesis.sources import place
+from soundalike.synthesis.take import Take
 
 # In semitones above the root.
 PENTATONIC = (0, 2, 4, 7, 9, 12, 14, 16)

@@ -8,10 +8,11 @@ import numpy as np
 from scipy import signal as dsp
 
 from soundalike.synthesis.effects import HIGHEST_SHARE, Signal
-from soundalike.synthesis.family import Take
+from soundalike.synthesis.take import Take
 
 CYCLE_SAMPLES = 4096
 PARTIALS = 1024
+CURVE_STEPS = 32
 
 
 def tilted(tilt: float) -> Signal:
@@ -41,10 +42,16 @@ def oscillate(amplitudes: Signal, pitch_hz: float | Signal, take: Take) -> Signa
     audible = amplitudes[: int(HIGHEST_SHARE * take.sample_rate / np.max(pitch_hz))]
     spectrum[1 : len(audible) + 1] = -0.5j * CYCLE_SAMPLES * audible
     cycle = np.fft.irfft(spectrum)
-    positions = cycles(pitch_hz, take) % 1.0 * CYCLE_SAMPLES
-    left = positions.astype(int)
+    return wave_of(cycle, cycles(pitch_hz, take))
+
+
+def wave_of(cycle: Signal, phase: Signal) -> Signal:
+    """Read a table of one cycle, shape (CYCLE_SAMPLES,), at phases counted in cycles."""
+    positions = phase * CYCLE_SAMPLES
+    whole = np.floor(positions)
+    left = whole.astype(np.int64) & (CYCLE_SAMPLES - 1)
     steps = np.roll(cycle, -1) - cycle
-    played: Signal = cycle[left] + (positions - left) * steps[left]
+    played: Signal = cycle[left] + (positions - whole) * steps[left]
     return played
 
 
@@ -90,7 +97,8 @@ def strike(
 
 def decay(samples: int, decay_s: float, sample_rate: int) -> Signal:
     """Give an envelope that begins at 1 and falls by 60 dB in `decay_s` seconds."""
-    return np.power(10.0, -3 * np.arange(samples) / (decay_s * sample_rate))
+    envelope: Signal = np.exp(np.log(1e-3) / (decay_s * sample_rate) * np.arange(samples))
+    return envelope
 
 
 def swell(samples: int, attack_s: float, release_s: float, sample_rate: int) -> Signal:
@@ -102,12 +110,31 @@ def swell(samples: int, attack_s: float, release_s: float, sample_rate: int) -> 
 
 
 def drift(rate_hz: float, take: Take) -> Signal:
-    """Wander smoothly in about [-1, 1], with `rate_hz` new directions a second."""
-    knots = take.rng.uniform(-1, 1, int(take.seconds * rate_hz) + 4)
-    position = take.times_s * rate_hz
-    left = position.astype(int)
-    blend = np.sin(np.pi / 2 * (position - left)) ** 2
-    wandering: Signal = (1 - blend) * knots[left] + blend * knots[left + 1]
+    """Wander smoothly in [-1, 1], with `rate_hz` new directions a second, sample by sample."""
+    return wander(rate_hz, take.times_s, take.rng)
+
+
+def wander(rate_hz: float, times_s: Signal, rng: np.random.Generator) -> Signal:
+    """Wander smoothly in [-1, 1].
+
+    Parameters
+    ----------
+    rate_hz : float
+        New directions a second.
+    times_s : ndarray of float64, shape (moments,)
+        Rising moments at which to look, from 0.
+    rng : numpy.random.Generator
+        Leads the way.
+
+    Returns
+    -------
+    ndarray of float64, shape (moments,)
+    """
+    knots = rng.uniform(-1, 1, int(times_s[-1] * rate_hz) + 4)
+    # The curve between two knots is drawn in steps, which cost less than every sample would.
+    blend = np.sin(np.pi / 2 * np.arange(CURVE_STEPS) / CURVE_STEPS) ** 2
+    curve = (knots[:-1, None] + np.diff(knots)[:, None] * blend).ravel()
+    wandering: Signal = np.interp(times_s * (rate_hz * CURVE_STEPS), np.arange(len(curve)), curve)
     return wandering
 
 

@@ -51,7 +51,7 @@ def recommender(tmp_path, monkeypatch):
         def found(args):
             yield SimpleNamespace(recommender=client)
 
-        monkeypatch.setattr("soundalike.cli.index_records.client", found)
+        monkeypatch.setattr("soundalike.cli.index_records.services", found)
         monkeypatch.setattr("soundalike.cli.recommend.client", found)
         yield client
 

@@ -34,6 +34,42 @@ def test_mfcc_is_the_mean_of_104_coefficients_by_file_name(sounds, tmp_path, cap
     assert found.values.shape == (4, 104)
 
 
+def test_options_and_poolings_of_one_embedder_stand_beside_each_other(sounds, tmp_path, capsys):
+    for name in ("MFCC", "mfcc", "fake", "fake:sign=minus"):
+        assert embed(sounds, tmp_path, "--model-type", name) == 0
+    said = capsys.readouterr().out.splitlines()
+    names = [line.rpartition(" ")[2] for line in said]
+    assert names == ["mfcc_104", "mfcc_206", "fake_8", "fake_minus_8"]
+    assert len({item_vectors.find(tmp_path, name) for name in names}) == 4
+    found = {name: item_vectors.read(item_vectors.find(tmp_path, name)).values for name in names}
+    np.testing.assert_array_equal(found["fake_8"], -found["fake_minus_8"])
+    assert found["mfcc_206"].shape == (4, 206)
+
+
+def test_files_of_any_rate_are_heard_at_the_embedders_own(tmp_path):
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    for rate in (16_000, 24_000, 44_100):
+        (folder / f"at{rate}.wav").write_bytes(encoded(tone(2.0, rate=rate), rate))
+    (folder / "mislabelled.wav").write_bytes(encoded(tone(2.0, rate=24_000), 16_000))
+    assert embed(folder, tmp_path / "out", "--model-type", "MFCC") == 0
+    rows = item_vectors.read(tmp_path / "out" / "mfcc_embeddings.parquet").values
+    likes = rows @ rows[0] / np.linalg.norm(rows, axis=1) / np.linalg.norm(rows[0])
+    assert (likes[:3] > 0.999).all()
+    assert likes[3] < 0.99
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 16, 17, 100])
+def test_no_sound_is_dropped_whatever_the_batch(tmp_path, batch_size):
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    names = [f"n{number:02}" for number in range(17)]
+    for number, name in enumerate(names):
+        (folder / f"{name}.wav").write_bytes(encoded(noise(0.5, 8000, seed=number), 8000))
+    assert embed(folder, tmp_path, "--model-type", "fake", "--batch-size", str(batch_size)) == 0
+    assert list(item_vectors.read(tmp_path / "fake_8_embeddings.parquet").ids) == names
+
+
 def test_a_sound_that_fails_is_named_and_makes_it_1(sounds, tmp_path, capsys):
     (sounds / "bad.wav").write_bytes(b"not a sound")
     assert embed(sounds, tmp_path / "out", "--model-type", "fake", "--profile") == 1
@@ -85,7 +121,7 @@ def test_run_model_tells_one_recommender_beside_the_baselines(tmp_path, capsys):
     assert command.main([*asked, "--k", "2", *common]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "recall@2" in lines[0]
-    assert [line.split()[0] for line in lines[1:]] == [
+    assert [line.split()[0] for line in lines[1:6]] == [
         "knn", "random", "popularity", "item-item", "chance",
     ]  # fmt: skip
     assert command.main([*asked[:2], "als", *asked[3:], *common]) == 2

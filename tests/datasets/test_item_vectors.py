@@ -69,11 +69,13 @@ def test_what_is_no_table_of_vectors_is_refused(tmp_path, columns):
 
 
 def test_files_are_found_by_name_with_and_without_the_number(tmp_path):
-    for name in ("mfcc_embeddings.parquet", "mert_768.parquet"):
+    for name in ("mfcc_embeddings.parquet", "mert_768.parquet", "id_genres_tf-idf.tsv.bz2"):
         (tmp_path / name).touch()
     assert item_vectors.find(tmp_path, "mfcc_104").name == "mfcc_embeddings.parquet"
     assert item_vectors.find(tmp_path, "mert_768").name == "mert_768.parquet"
     assert item_vectors.find(tmp_path, "mert") is None
+    for name in ("genres_tf-idf", "id_genres_tf-idf", "genres_tf-idf_685"):
+        assert item_vectors.find(tmp_path, name).name == "id_genres_tf-idf.tsv.bz2"
 
 
 METADATA = """id\ttempo\tgenres\tlang
@@ -106,3 +108,52 @@ def test_columns_are_chosen_and_many_categories_share_numbers(tmp_path):
     np.testing.assert_array_equal(values[::2], values[1::2])
     with pytest.raises(BadRequest, match="artist, song"):
         item_metadata.read(path, ["mood"])
+
+
+TAGS = """id\t(tag, weight)
+a\t{'rock': 100, "rock 'n' roll": 25}
+b\t{'pop': 3}
+c\t{}
+d\t['pop', 'rock']
+e\t{'rock': nan}
+f\t{'rock': __import__('os')}
+g\t{'rock': 1
+"""
+
+
+def test_dictionaries_of_tags_are_read_with_their_weights(tmp_path):
+    path = tmp_path / "id_tags_dict.tsv.bz2"
+    path.write_bytes(bz2.compress(TAGS.encode()))
+    values, there = item_metadata.read(path).rows(list("abcd"), 4)
+    # pop, rock and rock 'n' roll
+    np.testing.assert_array_equal(values, [[0, 1, 0.25], [1, 0, 0], [0, 0, 0], [1, 1, 0]])
+    assert there.all()
+
+
+def test_a_cell_that_is_no_dictionary_of_numbers_is_text(tmp_path):
+    path = tmp_path / "id_tags_dict.tsv"
+    path.write_text(TAGS + "h\t{'rock': " + "9" * 5000 + "}\ni\t" + "[" * 2000 + "]" * 2000)
+    values, _ = item_metadata.read(path).rows(list("efghi"), 5)
+    assert (values.sum(axis=1) == 1).all()
+    assert values.shape[1] == 5
+
+
+def test_tables_lie_beside_each_other_and_items_nothing_is_known_of_are_missing(tmp_path):
+    paths = [tmp_path / name for name in ("id_metadata.csv", "id_information.csv")]
+    paths[0].write_text("id\ttempo\na\t100\nb\t140\nc\t\n")
+    paths[1].write_text("id,artist,song\nb,x,s\nd,y,s\n")
+    tables = [item_metadata.read(paths[0]), item_metadata.read(paths[1], ["artist"])]
+    found = item_metadata.beside_each_other(tables)
+    assert (list(found.ids), found.dropped) == (["a", "b", "d"], 1)
+    values, there = found.rows(["a", "b", "c", "d"], 4)
+    np.testing.assert_array_equal(values, [[-1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 0, 1]])
+    assert there.tolist() == [True, True, False, True]
+    with pytest.raises(BadRequest, match="artist"):
+        item_metadata.beside_each_other([tables[1], tables[1]])
+
+
+def test_two_rows_of_one_item_are_refused(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("id,artist\na,x\na,y\n")
+    with pytest.raises(BadRequest, match="several rows"):
+        item_metadata.read(path)

@@ -97,6 +97,19 @@ def test_whole_numbers_are_ids_and_numbers_with_fractions_are_none(tmp_path):
         told(path)
 
 
+def test_nulls_in_parquet_are_counted(tmp_path):
+    path = tmp_path / "a.parquet"
+    columns = {
+        "user": ["u", None, "u", "u"],
+        "item": ["i", "i", None, "i"],
+        "time": pa.array([*TIMES_MS, None], pa.timestamp("ms")),
+    }
+    parquet.write_table(pa.table(columns), path)
+    rows, log = told(path, bad_share=1.0)
+    assert rows == [("u", "i", TIMES_MS[0], 1)]
+    assert (log.report.no_user, log.report.no_item, log.report.bad_time) == (1, 1, 1)
+
+
 def test_times_are_read_however_they_are_written(tmp_path):
     times = [
         "2019-01-20", "2019-01-20T00:00:00Z", "2019-01-20 02:00:00+02:00", "1547942400",
@@ -181,6 +194,12 @@ def test_broken_files_and_missing_ones_are_refused(tmp_path):
     (tmp_path / "cut.tsv.gz").write_bytes(gzip.compress(text(rows))[:-500])
     with pytest.raises(BadRequest, match="cannot be read"):
         told(tmp_path / "cut.tsv.gz")
+    whole = gzip.compress(text(rows))
+    for begin in range(100, 2000, 100):
+        damaged = whole[:begin] + b"\xff" * 50 + whole[begin + 50 :]
+        (tmp_path / "damaged.tsv.gz").write_bytes(damaged)
+        with pytest.raises(BadRequest, match=r"cannot be read|needs columns"):
+            told(tmp_path / "damaged.tsv.gz")
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(BadRequest, match="cannot be read"):
         told(tmp_path / "a.parquet")

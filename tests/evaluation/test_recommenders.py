@@ -1,5 +1,5 @@
 from collections import Counter, defaultdict
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -123,6 +123,40 @@ def test_checkpoints_hold_no_code(tiny, tmp_path):
     fitted(NETWORKS["snn"], tiny, tiny.views[VIEW], folder=tmp_path)
     (path,) = tmp_path.iterdir()
     assert torch.load(path, weights_only=True)["epoch"] == 2
+
+
+def checkpoint(folder):
+    (path,) = folder.glob("*.pt")
+    return path
+
+
+@pytest.mark.parametrize("damage", ["cut", "no checkpoint", "another network"])
+def test_a_damaged_checkpoint_is_refused_by_name(tiny, tmp_path, damage):
+    import torch
+
+    fitted(NETWORKS["snn"], tiny, tiny.views[VIEW], folder=tmp_path)
+    path = checkpoint(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"no checkpoint")
+    if damage == "another network":
+        torch.save({"net": {}, "optimiser": {}, "plateau": {}}, path)
+    with pytest.raises(BadRequest, match=f"{path.name}.*Delete it"):
+        fitted(NETWORKS["snn"], tiny, tiny.views[VIEW], folder=tmp_path)
+
+
+@pytest.mark.parametrize("changed", ["code_version", "device"])
+def test_a_checkpoint_of_other_code_or_another_device_is_not_gone_on_from(
+    tiny, tmp_path, monkeypatch, changed
+):
+    task = Task(tiny.split, tiny.views[VIEW], folder=tmp_path)
+    options = create("snn").options
+    before = training._checkpoint_path(task, options, "snn")
+    assert before == training._checkpoint_path(task, options, "snn")
+    if changed == "code_version":
+        monkeypatch.setattr(training, "code_version", lambda: "1+other")
+    else:
+        task = replace(task, device="cuda")
+    assert training._checkpoint_path(task, options, "snn") != before
 
 
 def test_it_stops_when_nothing_gets_better(tiny, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import resource
 import sys
 import time
@@ -20,6 +21,7 @@ from soundalike.errors import BadRequest
 from soundalike.evaluation.blocks import fingerprint
 from soundalike.evaluation.recommenders.base import Options, Task, choice, number
 from soundalike.evaluation.splits import Pairs
+from soundalike.evaluation.version import code_version
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +33,12 @@ INITIAL, VALIDATION = 1 << 30, 1 << 30 | 1
 """Epochs that never come, for what is drawn before the first and for validation."""
 RANDOM_WIDTH = 128
 """Numbers of an item's vector where there is no embedding."""
+NO_CHECKPOINT = (
+    pickle.UnpicklingError, RuntimeError, EOFError, OSError,
+    AttributeError, LookupError, TypeError, ValueError,
+)  # fmt: skip
+"""How a file shows that it is damaged, or another than it is taken for."""
+MOST_TOLD = 200
 ON_TRAIN, ON_MONTH, NEVER = "train", "month", "never"
 
 
@@ -109,6 +117,7 @@ class Training:
         dict
             What is to be told of it.
         """
+        forget_peak(self.task.device)
         self._resume()
         state, begun = self._state, self._state.epoch
         while state.epoch < self.options.epochs and not self._is_over():
@@ -179,15 +188,28 @@ class Training:
             return
         import torch
 
-        content = torch.load(self._path, map_location=self.task.device, weights_only=True)
-        self.trainee.net.load_state_dict(content.pop("net"))
-        self._optimiser.load_state_dict(content.pop("optimiser"))
-        self._plateau.load_state_dict(content.pop("plateau"))
-        self._state = _State(**content)
+        try:
+            content = torch.load(self._path, map_location=self.task.device, weights_only=True)
+            self.trainee.net.load_state_dict(content.pop("net"))
+            self._optimiser.load_state_dict(content.pop("optimiser"))
+            self._plateau.load_state_dict(content.pop("plateau"))
+            self._state = _State(**content)
+        except NO_CHECKPOINT as fault:
+            raise BadRequest(
+                f"'{self._path}' is no checkpoint of this network: {_first_line(fault)} "
+                "Delete it to begin anew."
+            ) from fault
+
+
+def _first_line(fault: Exception) -> str:
+    return str(fault).partition("\n")[0][:MOST_TOLD].rstrip(".") + "."
 
 
 def _checkpoint_path(task: Task, options: TrainedOptions, key: str) -> Path | None:
-    """Name the checkpoint for all that moves the weights, but for how long they are trained."""
+    """Name the checkpoint for all that moves the weights, but for how long they are trained.
+
+    The code and the device are part of it: a network goes on as it was begun, or not at all.
+    """
     if task.folder is None:
         return None
     recipe = {
@@ -195,6 +217,8 @@ def _checkpoint_path(task: Task, options: TrainedOptions, key: str) -> Path | No
         "split": task.split.fingerprint(),
         "vectors": fingerprint(task.vectors),
         "seed": task.seed,
+        "device": task.device,
+        "code": code_version(),
     }
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
     return task.folder / f"{key}-{digest}.pt"
@@ -245,8 +269,16 @@ def device_named(name: str) -> str:
     return name
 
 
+def forget_peak(device: str) -> None:
+    """Forget how much of a device's memory was in use, so that each network tells its own."""
+    if device.startswith(CUDA):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_mb(device: str) -> int:
-    """Tell how much memory has been in use at most: the device's, or of this process."""
+    """Tell how much memory has been in use at most: a GPU's, or of this process since it began."""
     if device.startswith(CUDA):
         import torch
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from soundalike.synthesis.effects import Signal, highpass, lowpass, resonate
-from soundalike.synthesis.family import Bag, Family, Range, Take
+from soundalike.synthesis.kinds.kind import Kind
+from soundalike.synthesis.ranges import Bag, Range
 from soundalike.synthesis.scores import Note, melody, perform, steady
 from soundalike.synthesis.sources import cycles, decay, place, showers, strike, swell
+from soundalike.synthesis.take import Take
 
 # Partials of a minor-third bell, as multiples of the strike note, and their amplitudes.
 BELL_RATIOS = np.array([0.5, 1.0, 1.19, 1.5, 2.0, 2.54, 2.67, 3.03, 4.18, 5.44, 6.8, 8.22])
@@ -146,7 +148,7 @@ def _clap(bag: Bag, take: Take) -> Signal:
 
 
 PERCUSSIVE = (
-    Family(
+    Kind(
         "bell",
         "A bell that is tolled.",
         bell,
@@ -158,7 +160,7 @@ PERCUSSIVE = (
             "beating_hz": Range(0.3, 3, "log"),
         },
     ),
-    Family(
+    Kind(
         "marimba",
         "A melody on wooden bars.",
         marimba,
@@ -169,7 +171,7 @@ PERCUSSIVE = (
             "hardness": Range(0.1, 0.9),
         },
     ),
-    Family(
+    Kind(
         "drum-loop",
         "Bass drum, snare and hi-hat in a loop.",
         drum_loop,
@@ -182,7 +184,7 @@ PERCUSSIVE = (
             "hi_hat": Range(0.15, 0.5),
         },
     ),
-    Family(
+    Kind(
         "footsteps",
         "Somebody walks, on a floor or on gravel.",
         footsteps,
@@ -192,7 +194,7 @@ PERCUSSIVE = (
             "gravel": Range(0.01, 0.15, "log"),
         },
     ),
-    Family(
+    Kind(
         "applause",
         "A crowd claps its hands.",
         applause,

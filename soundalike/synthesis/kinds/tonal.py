@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from soundalike.synthesis.effects import Signal, highpass, lowpass, resonate
-from soundalike.synthesis.family import Bag, Family, Range, Take
+from soundalike.synthesis.kinds.kind import Kind
+from soundalike.synthesis.ranges import Bag, Range
 from soundalike.synthesis.scores import Note, chords, melody, perform
 from soundalike.synthesis.sources import decay, drift, oscillate, swell, tilted, vibrato
+from soundalike.synthesis.take import Take
 
 
 def plucked_string(bag: Bag, take: Take) -> Signal:
@@ -145,7 +147,7 @@ def _vowel(glottis: Signal, formants_hz: tuple[int, ...], scale: float, take: Ta
 
 
 TONAL = (
-    Family(
+    Kind(
         "plucked-string",
         "A melody on a plucked string, as of a guitar or a harp.",
         plucked_string,
@@ -157,7 +159,7 @@ TONAL = (
             "pluck_point": Range(0.08, 0.4),
         },
     ),
-    Family(
+    Kind(
         "bowed-string",
         "A slow melody on a bowed string, as of a violin or a cello.",
         bowed_string,
@@ -169,7 +171,7 @@ TONAL = (
             "bow_noise": Range(0.03, 0.08, "log"),
         },
     ),
-    Family(
+    Kind(
         "flute",
         "A melody on a flute, with the breath of the player.",
         flute,
@@ -181,7 +183,7 @@ TONAL = (
             "breath": Range(0.01, 0.05, "log"),
         },
     ),
-    Family(
+    Kind(
         "organ",
         "Chords on a drawbar organ.",
         organ,
@@ -194,7 +196,7 @@ TONAL = (
             "key_click": Range(1, 4, "log"),
         },
     ),
-    Family(
+    Kind(
         "voice",
         "A voice that sings vowels.",
         voice,

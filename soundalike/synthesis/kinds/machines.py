@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from soundalike.synthesis.effects import Signal, highpass, lowpass, resonate
-from soundalike.synthesis.family import Bag, Family, Range, Take
+from soundalike.synthesis.kinds.kind import Kind
+from soundalike.synthesis.ranges import Bag, Range
 from soundalike.synthesis.scores import steady
 from soundalike.synthesis.sources import (
     cycles,
@@ -16,6 +17,7 @@ from soundalike.synthesis.sources import (
     swell,
     tilted,
 )
+from soundalike.synthesis.take import Take
 
 
 def engine(bag: Bag, take: Take) -> Signal:
@@ -98,7 +100,7 @@ def clock(bag: Bag, take: Take) -> Signal:
 
 
 MACHINES = (
-    Family(
+    Kind(
         "engine",
         "A petrol engine, from a lawn mower to a lorry.",
         engine,
@@ -109,7 +111,7 @@ MACHINES = (
             "load": Range(0.2, 1.5, "log"),
         },
     ),
-    Family(
+    Kind(
         "siren",
         "The siren of an ambulance, a fire engine or a police car.",
         siren,
@@ -120,7 +122,7 @@ MACHINES = (
             "tilt": Range(0.7, 1.0),
         },
     ),
-    Family(
+    Kind(
         "telephone",
         "A dial tone, then a number dialled on a keypad.",
         telephone,
@@ -130,7 +132,7 @@ MACHINES = (
             "line_noise": Range(0.003, 0.05, "log"),
         },
     ),
-    Family(
+    Kind(
         "clock",
         "A clock that ticks.",
         clock,

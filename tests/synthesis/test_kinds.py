@@ -5,21 +5,22 @@ import pytest
 
 from soundalike.errors import BadRate, BadRequest
 from soundalike.synthesis.effects import finish, highpass, lowpass, resonate, reverberate
-from soundalike.synthesis.families import FAMILIES
-from soundalike.synthesis.family import Range, Take
+from soundalike.synthesis.kinds import KINDS
+from soundalike.synthesis.ranges import Range
 from soundalike.synthesis.sources import oscillate, strike
+from soundalike.synthesis.take import Take
 
 RATE = 44_100
 DTMF_LOW_HZ = np.array([697, 770, 852, 941])
 DTMF_HIGH_HZ = np.array([1209, 1336, 1477, 1633])
 
-every_family = pytest.mark.parametrize("name", sorted(FAMILIES))
+every_kind = pytest.mark.parametrize("name", sorted(KINDS))
 
 
 def make(name, seed=0, seconds=3.0, rate=RATE, **chosen):
     rng = np.random.default_rng(seed)
-    bag = {**FAMILIES[name].draw(rng), **chosen}
-    return FAMILIES[name].render(bag, Take(seconds, rate, rng)), bag
+    bag = {**KINDS[name].draw(rng), **chosen}
+    return KINDS[name].render(bag, Take(seconds, rate, rng)), bag
 
 
 def power(samples):
@@ -60,7 +61,7 @@ def flatness(samples):
     return np.mean(np.exp(np.log(spectrum).mean(1)) / spectrum.mean(1))
 
 
-@every_family
+@every_kind
 @pytest.mark.parametrize(("seconds", "rate"), [(1.0, 16_000), (2.5, 44_100)])
 def test_a_sound_is_as_long_and_as_loud_as_promised(name, seconds, rate):
     samples, _ = make(name, seconds=seconds, rate=rate)
@@ -73,28 +74,28 @@ def test_a_sound_is_as_long_and_as_loud_as_promised(name, seconds, rate):
     assert np.sqrt((samples**2).mean()) > 0.005
 
 
-@every_family
+@every_kind
 def test_the_seed_alone_decides_what_is_heard(name):
     first, _ = make(name, seed=1)
     np.testing.assert_array_equal(first, make(name, seed=1)[0])
     assert np.abs(first - make(name, seed=2)[0]).max() > 0.1
 
 
-@every_family
+@every_kind
 def test_what_is_drawn_lies_in_its_range(name):
-    family = FAMILIES[name]
+    kind = KINDS[name]
     rng = np.random.default_rng(0)
-    for bag in (family.draw(rng) for _ in range(50)):
-        assert bag.keys() == {*family.ranges, "reverb_s", "hiss_db"}
-        assert all(r.low <= bag[key] <= r.high for key, r in family.ranges.items())
+    for bag in (kind.draw(rng) for _ in range(50)):
+        assert bag.keys() == {*kind.ranges, "reverb_s", "hiss_db"}
+        assert all(r.low <= bag[key] <= r.high for key, r in kind.ranges.items())
 
 
-@every_family
+@every_kind
 def test_each_parameter_is_heard(name):
-    family = FAMILIES[name]
-    middle = {key: values.at(0.5) for key, values in family.ranges.items()}
+    kind = KINDS[name]
+    middle = {key: values.at(0.5) for key, values in kind.ranges.items()}
     plain, _ = make(name, seconds=1.0, **middle)
-    for key, values in family.ranges.items():
+    for key, values in kind.ranges.items():
         other = {**middle, key: values.at(0.0)}
         assert np.abs(plain - make(name, seconds=1.0, **other)[0]).max() > 1e-3, key
 

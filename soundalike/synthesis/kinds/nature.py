@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from soundalike.synthesis.effects import Signal, highpass, lowpass, resonate
-from soundalike.synthesis.family import Bag, Family, Range, Take
+from soundalike.synthesis.kinds.kind import Kind
+from soundalike.synthesis.ranges import Bag, Range
 from soundalike.synthesis.scores import steady
 from soundalike.synthesis.sources import cycles, decay, drift, oscillate, place, showers, swell
+from soundalike.synthesis.take import Take
 
 
 def birdsong(bag: Bag, take: Take) -> Signal:
@@ -106,7 +108,7 @@ def fire(bag: Bag, take: Take) -> Signal:
 
 
 NATURE = (
-    Family(
+    Kind(
         "birdsong",
         "A bird repeats a phrase of chirps.",
         birdsong,
@@ -118,7 +120,7 @@ NATURE = (
             "sweep_octaves": Range(0.3, 0.9),
         },
     ),
-    Family(
+    Kind(
         "crickets",
         "Crickets on a warm night.",
         crickets,
@@ -129,7 +131,7 @@ NATURE = (
             "pulses_per_s": Range(24, 45),
         },
     ),
-    Family(
+    Kind(
         "rain",
         "Rain, from a drizzle to a downpour.",
         rain,
@@ -139,7 +141,7 @@ NATURE = (
             "nearness": Range(0.15, 0.6, "log"),
         },
     ),
-    Family(
+    Kind(
         "wind",
         "Wind that howls in gusts.",
         wind,
@@ -149,7 +151,7 @@ NATURE = (
             "gusts_per_s": Range(0.6, 2, "log"),
         },
     ),
-    Family(
+    Kind(
         "waves",
         "Waves that break on a beach.",
         waves,
@@ -159,7 +161,7 @@ NATURE = (
             "foam": Range(0.08, 0.3, "log"),
         },
     ),
-    Family(
+    Kind(
         "fire",
         "A wood fire that crackles.",
         fire,
