@@ -6,7 +6,8 @@
 being right where it shares a label other than Music. `all`: all records, a tenth of them (by a hash
 of the id) as queries and the rest as gallery, an item being right where it shares a label other
 than Music and Speech. `sounds`: ESC-10, spoken digits among other speakers, and the demo library.
-`embedders`: the same sounds by every embedder whose weights are here, and by fusions of them.
+`embedders`: the same sounds by every embedder whose weights can be had without a model hub
+(`soundalike models pull crepe madmom --accept-noncommercial`), and by fusions of them.
 `service`: the ten-row Music records once more, through a recommender that runs at --recommender-url
 and gets a collection for it. docs/quality.md tells what was found.
 """
@@ -30,12 +31,11 @@ from soundalike.client import RECOMMENDER_URL, RecommenderClient
 from soundalike.datasets import audioset
 from soundalike.datasets.audioset import Record
 from soundalike.datasets.demo import write_demo
-from soundalike.errors import WeightsMissing
+from soundalike.errors import TooShort
 from soundalike.evaluation import report
 from soundalike.evaluation.retrieval import Labelled, Quality, Truth, evaluate, measure
-from soundalike.extract.extractor import Extractor
 from soundalike.extract.loading import Extractors
-from soundalike.pooling import NO_POOLING, unit
+from soundalike.pooling import NO_POOLING, fuse, unit
 from soundalike.types import FloatArray
 
 PARTS = ["music", "all", "sounds", "embedders", "service"]  # the last needs one that runs
@@ -57,10 +57,11 @@ SOUND_POOLINGS = ("mean", "max", "percentiles", "meanstd", "own")
 WITH_DEVIATION = ("meanstd", "own")
 SOUND_KS = (1, 5)
 
-EMBEDDERS = (
-    "mfcc", "descriptors", "mini", "crepe:capacity=tiny", "madmom", "mini+descriptors",
-    "mini:with=descriptors", "mini+mfcc", "mini+crepe:capacity=tiny", "descriptors+mfcc",
-    "mfcc+crepe:capacity=tiny", "mfcc+madmom", "mini+descriptors+mfcc+crepe:capacity=tiny",
+EMBEDDERS = ("mfcc", "descriptors", "mini", "crepe:capacity=tiny", "madmom")
+FUSED = (
+    ("mini", "descriptors"), ("mini", "mfcc"), ("descriptors", "mfcc"),
+    ("mini", "crepe:capacity=tiny"), ("mfcc", "crepe:capacity=tiny"), ("mfcc", "madmom"),
+    ("mini", "descriptors", "mfcc"), EMBEDDERS,
 )  # fmt: skip
 EMBEDDER_TRANSFORMS = ("none", "centre", "centre+csls")
 
@@ -229,26 +230,35 @@ def embedders(audio: Path) -> None:
     """Print one table of embedders and fusions of them, each by its own vector."""
     with tempfile.TemporaryDirectory() as name:
         sets = clips(audio, Path(name))
-        extractors = Extractors()
-        print_row("embedder", "transform", *(f"{of} ({len(some)})" for of, some in sets.items()))
-        print_row(*["---"] * (2 + len(sets)))
-        for model in EMBEDDERS:
-            try:
-                extractor = extractors.get(model)
-            except WeightsMissing:
-                print_row(f"`{model}`", "weights missing", *[""] * len(sets))
-                continue
-            made = [_own(extractor, some) for some in sets.values()]
-            for transform in EMBEDDER_TRANSFORMS:
-                found = [evaluate(one, transform=transform, ks=SOUND_KS) for one in made]
-                print_row(f"`{model}`", transform, *map(_of_sounds, found))
+        own = {model: [_own(model, some) for some in sets.values()] for model in EMBEDDERS}
+    print_row("embedder", "transform", *(f"{of} ({len(some)})" for of, some in sets.items()))
+    print_row(*["---"] * (2 + len(sets)))
+    for names in (*([model] for model in EMBEDDERS), *FUSED):
+        for transform in EMBEDDER_TRANSFORMS:
+            cells = [
+                _of_fused([own[model][place] for model in names], some, transform)
+                for place, some in enumerate(sets.values())
+            ]
+            print_row(f"`{'+'.join(names)}`", transform, *cells)
 
 
-def _own(extractor: Extractor, some: Sequence[Clip]) -> Labelled:
-    vectors = [extractor.extract(one.path).values for one in some]
+def _own(model: str, some: Sequence[Clip]) -> FloatArray | None:
+    """Hear clips; None where one of them is too short for the embedder."""
+    extractor = Extractors().get(model)
+    try:
+        return np.stack([extractor.extract(one.path).values for one in some])
+    except TooShort:
+        return None
+
+
+def _of_fused(blocks: Sequence[FloatArray | None], some: Sequence[Clip], transform: str) -> str:
+    there = [one for one in blocks if one is not None]
+    if len(there) < len(blocks):
+        return "too short"
     groups = [one.group for one in some if one.group is not None]
     labels = [[one.label] for one in some]
-    return Labelled(str(extractor.space()), "own", np.stack(vectors), labels, groups or None)
+    fused = Labelled("", "own", fuse(there, [1] * len(there)), labels, groups or None)
+    return _of_sounds(evaluate(fused, transform=transform, ks=SOUND_KS))
 
 
 def sounds(audio: Path) -> None:

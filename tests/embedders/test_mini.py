@@ -1,3 +1,4 @@
+import csv
 import json
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from soundalike import pooling
 from soundalike.embedders import create, mini_front_end, weights
 from soundalike.embedders.mini_network import MEAN, PROJECTION, NumpyNetwork, shapes
 from soundalike.errors import Quarantined
+from soundalike.evaluation.retrieval import Labelled, evaluate
 from soundalike.extract.extractor import Extractor
 from soundalike.types import Window
 from tests.embedders.plain_networks import Plain, relu
@@ -249,3 +251,24 @@ def test_what_is_louder_is_heard_alike(mini):
     loud = extract(encoded(tone(2.0, amplitude=0.8), subtype="FLOAT")).vector
     soft = extract(encoded(tone(2.0, amplitude=0.08), subtype="FLOAT")).vector
     assert loud @ soft > 0.9
+
+
+def precision_at_1(clips, label, apart=None):
+    labels = [[row[label]] for row in clips]
+    groups = [row[apart] for row in clips] if apart else None
+    vectors = np.stack([row["vector"] for row in clips])
+    found = evaluate(Labelled("mini", "own", vectors, labels, groups), ks=(1,))
+    return found.figures.precision[1].mean
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_it_hears_as_well_as_its_page_says(mini, shared):
+    with (shared / "audio" / "dev.csv").open(newline="") as file:
+        clips = [row for row in csv.DictReader(file) if row["set"] in ("esc10", "fsdd")]
+    for row in clips:
+        row["vector"] = Extractor(mini).extract(shared / "audio" / row["path"]).vector
+    noises, digits = ([row for row in clips if row["set"] == name] for name in ("esc10", "fsdd"))
+    assert precision_at_1(noises, "label") >= 0.90
+    assert precision_at_1(noises, "label", "group") >= 0.85
+    assert precision_at_1(digits, "label", "group") >= 0.65
