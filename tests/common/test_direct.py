@@ -1,12 +1,13 @@
 """A route that goes around FastAPI answers as one that does not."""
 
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 from fastapi import APIRouter, Request
 from starlette.testclient import TestClient
 
-from services.common.direct import DirectRoute
+from services.common.direct import DirectRoute, Shortcut
 from services.common.service import make_service
 from services.common.settings import CommonSettings
 from services.common.wire import Json
@@ -82,6 +83,23 @@ def test_another_method_is_refused_and_it_stands_on_the_page():
     with TestClient(service()) as client:
         assert client.get("/direct").json()["code"] == "method_not_allowed"
         assert "post" in client.get("/openapi.json").json()["paths"]["/direct"]
+
+
+def test_nobody_else_is_asked_for_a_direct_route():
+    async def usual(scope, receive, send):
+        await Json({"by": "the router"})(scope, receive, send)
+
+    async def open_to_all(request):
+        return None
+
+    async def with_state(scope, receive, send):
+        scope["app"] = SimpleNamespace(state=SimpleNamespace(check_key=open_to_all))
+        await shortcut(scope, receive, send)
+
+    shortcut = Shortcut(usual, [DirectRoute("/direct", answer, methods=["POST"])])
+    client = TestClient(with_state)
+    assert client.post("/direct", content=b"abc").json() == {"bytes": 3}
+    assert client.get("/direct").json() == client.post("/other").json() == {"by": "the router"}
 
 
 def test_below_a_prefix_it_is_found_by_the_router():
