@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import nn
@@ -26,17 +28,22 @@ class Trained(nn.Module):
 
     Three by three convolutions without bias, each followed by batch norm and
     ReLU; see `soundalike.embedders.mini_network` for what is computed.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Of the convolutions that have a stride; the embedder reads none but those of the release.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
-        inputs = (1, *WIDTHS[:-1])
+        inputs = (1, *widths[:-1])
         self.convolutions = nn.ModuleList(
             _convolution(before, width, stride)
-            for before, width, stride in zip(inputs, WIDTHS, STRIDES, strict=True)
+            for before, width, stride in zip(inputs, widths, STRIDES, strict=True)
         )
-        self.residual = _convolution(WIDTHS[-1], WIDTHS[-1], (1, 1))
-        self.frame = nn.Linear(BANDS * WIDTHS[-1], FRAME_DIM, bias=False)
+        self.residual = _convolution(widths[-1], widths[-1], (1, 1))
+        self.frame = nn.Linear(BANDS * widths[-1], FRAME_DIM, bias=False)
         self.frame_norm = nn.BatchNorm1d(FRAME_DIM)
 
     def forward(self, spectrograms: torch.Tensor) -> torch.Tensor:
@@ -61,9 +68,9 @@ def _convolution(inputs: int, outputs: int, stride: tuple[int, int]) -> nn.Seque
 class Learner(nn.Module):
     """The network with the projector behind it, in whose space the loss is taken."""
 
-    def __init__(self) -> None:
+    def __init__(self, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
-        self.network = Trained()
+        self.network = Trained(widths)
         self.projector = nn.Sequential(
             nn.Linear(2 * FRAME_DIM, PROJECTOR_WIDTH),
             nn.BatchNorm1d(PROJECTOR_WIDTH),

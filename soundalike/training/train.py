@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from soundalike.embedders.mini_network import WIDTHS
 from soundalike.errors import BadRequest
 from soundalike.evaluation.recommenders.training import INITIAL, seeded
 from soundalike.training.augment import views
@@ -48,7 +49,14 @@ class Progress:
 
 
 def train(
-    levels: HalfArray, how: Recipe, folder: Path, *, device: str, resume: bool, told: Told
+    levels: HalfArray,
+    how: Recipe,
+    folder: Path,
+    *,
+    device: str,
+    resume: bool,
+    told: Told,
+    widths: Sequence[int] = WIDTHS,
 ) -> tuple[Learner, Progress]:
     """Train the network, or go on where a run was killed.
 
@@ -66,6 +74,8 @@ def train(
         Go on from the checkpoint, where there is one; to another end, if the recipe now has one.
     told : callable
         Is told of each step.
+    widths : sequence of int
+        Of the network's convolutions; others than the release has are for trials.
 
     Returns
     -------
@@ -78,7 +88,7 @@ def train(
         The checkpoint is of another recipe.
     """
     with seeded(how.fit.seed, INITIAL, device):
-        learner = Learner().to(device)
+        learner = Learner(widths).to(device)
     optimiser = torch.optim.AdamW(learner.parameters(), how.fit.rate, weight_decay=how.fit.decay)
     progress = Progress()
     checkpoint = folder / CHECKPOINT
