@@ -11,6 +11,7 @@ import functools
 import importlib.util
 import os
 import re
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -284,9 +285,9 @@ def _convert(
 
     It is traced here and not by OpenVINO, which would run it twice more to compare.
     """
-    import openvino
     import torch
 
+    openvino = _openvino()
     jit: Any = torch.jit  # it has no types
     shape = [-1 if axis in varying else size for axis, size in enumerate(example.shape)]
     with _conversion, torch.no_grad(), warnings.catch_warnings():
@@ -297,9 +298,21 @@ def _convert(
 
 @functools.cache
 def _core() -> openvino.Core:
+    return _openvino().Core()
+
+
+def _openvino() -> Any:
+    """Import OpenVINO so that it keeps to itself what it is used for.
+
+    Unasked it tells whoever makes it of its import and of each step of a conversion, by a process
+    for each message: dozens of them, which take longer than the conversion.
+    """
+    reporter = "openvino_telemetry"
+    if OPENVINO not in sys.modules:
+        sys.modules.setdefault(reporter, None)  # type: ignore[arg-type]  # as if it were not there
     import openvino
 
-    return openvino.Core()
+    return openvino
 
 
 def _compile(converted: openvino.Model, precision: str, workers: int) -> openvino.CompiledModel:

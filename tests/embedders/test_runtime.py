@@ -1,3 +1,4 @@
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -94,6 +95,21 @@ def test_openvino_gives_every_thread_the_same_numbers(asked):
     for one, other, plain in zip(alone, together, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
         torch.testing.assert_close(one, plain, rtol=0, atol=1e-6)
+
+
+SILENT = """
+import sys, torch
+from soundalike.embedders import runtime
+placed = runtime.place(torch.nn.Linear(4, 4), torch.zeros(1, 4))
+assert placed.place.runtime == "openvino"
+assert not [name for name in sys.modules if name.startswith("openvino_telemetry.")]
+"""
+
+
+def test_openvino_tells_nobody_what_it_is_used_for(asked):
+    asked(kind="openvino")
+    done = subprocess.run([sys.executable, "-c", SILENT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_auto_takes_cuda_then_openvino_then_torch(asked, monkeypatch):
