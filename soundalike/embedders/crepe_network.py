@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from soundalike.embedders.long_convolution import convolve, matrices
+from soundalike.embedders.long_convolution import Halves, Matrices, convolve, matrices
 from soundalike.embedders.viterbi import BINS
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ def make_network(layers: Any) -> torch.nn.Module:
     from torch.nn import Module, ModuleList
 
     network = Module()
-    network.register_buffer("kernels", layers["conv1"].weight[:, 0, :, 0].T.contiguous())
     network.blocks = ModuleList(
         _make_block(layers[f"conv{number}"], layers[f"conv{number}_BN"], length)
         for number, length in enumerate(LENGTHS, 1)
@@ -56,19 +55,37 @@ def make_network(layers: Any) -> torch.nn.Module:
 
 
 def _make_block(convolution: Any, norm: Any, length: int) -> torch.nn.Module:
-    """Hold what follows a convolution, and the convolution itself but for the first."""
-    from torch.nn import Module
+    """Hold a convolution and what follows it.
+
+    What is scaled after the ramp may be so before it, and has a ceiling instead of a floor then
+    where the scale is negative.
+    """
+    import torch
 
     scale = norm.weight / (norm.running_var + BATCH_NORM_EPSILON).sqrt()
-    block = Module()
-    block.register_buffer("bias", convolution.bias)
-    block.register_buffer("scale", scale)
+    kernels = convolution.weight[..., 0] * scale[:, None, None]
+    if kernels.shape[-1] == FIRST_TAPS:
+        kernels = _by_turns(kernels[:, 0])
+    block = torch.nn.Module()
+    block.register_buffer("bias", convolution.bias * scale)
+    block.register_buffer("floor", torch.where(scale < 0, -torch.inf, 0.0))
+    block.register_buffer("ceiling", torch.where(scale < 0, 0.0, torch.inf))
     block.register_buffer("shift", norm.bias - scale * norm.running_mean)
-    kernels = convolution.weight[..., 0]
-    if kernels.shape[1] > 1:
-        for name, matrix in matrices(kernels, length)._asdict().items():
-            block.register_buffer(name, matrix)
+    for name, matrix in matrices(kernels, length)._asdict().items():
+        block.register_buffer(name, matrix)
     return block
+
+
+def _by_turns(kernels: torch.Tensor) -> torch.Tensor:
+    """Make kernels of a step of 1 of those of the first layer, whose step is 4.
+
+    They hear as channels what four samples that follow one another are by turns.
+    """
+    from torch.nn.functional import pad
+
+    before = -FIRST_PADDING % FIRST_STRIDE
+    whole = pad(kernels, (before, 2 * FIRST_STRIDE - before))
+    return whole.reshape(len(whole), -1, FIRST_STRIDE).transpose(1, 2)
 
 
 def activate(network: Any, frames: torch.Tensor) -> torch.Tensor:
@@ -86,15 +103,24 @@ def activate(network: Any, frames: torch.Tensor) -> torch.Tensor:
     Tensor of float32, shape (N, 360)
         In [0, 1].
     """
-    from torch import maximum
-    from torch.nn.functional import pad
+    import torch
 
-    padded = pad(frames, (FIRST_PADDING, FIRST_PADDING))
-    heard = padded.unfold(1, FIRST_TAPS, FIRST_STRIDE) @ network.kernels
-    for number, block in enumerate(network.blocks):
-        if number:
-            heard = convolve(heard, block.analysis, block.spectra, block.synthesis)
-        scaled = (heard + block.bias).relu() * block.scale + block.shift
-        heard = maximum(scaled[:, 0::2], scaled[:, 1::2])
-    answer: torch.Tensor = network.classifier(heard.flatten(1)).sigmoid()
+    by_turns = frames.reshape(len(frames), -1, FIRST_STRIDE).transpose(0, 1)
+    first, last = by_turns.chunk(2)
+    heard = Halves(first, last.flip(0))
+    for block in network.blocks:
+        by = Matrices(*(getattr(block, name) for name in Matrices._fields))
+        heard = Halves(*(_pool(half, block) for half in convolve(heard, by, block.bias)))
+    whole = torch.cat([heard.first, heard.last.flip(0)]).transpose(0, 1)
+    answer: torch.Tensor = network.classifier(whole.flatten(1)).sigmoid()
     return answer
+
+
+def _pool(half: torch.Tensor, block: Any) -> torch.Tensor:
+    """Take the larger of two moments that follow one another, and bring it within bounds."""
+    from torch import maximum, minimum
+
+    larger = maximum(half[0::2], half[1::2])
+    bounded = minimum(maximum(larger, block.floor), block.ceiling)
+    shifted: torch.Tensor = bounded + block.shift
+    return shifted

@@ -2,10 +2,9 @@
 
 A kernel of 64 taps over a stretch hardly longer than that costs many times
 what its discrete Fourier transform does. Here the transforms are matrices,
-and the product of complex numbers is done with three products of real ones
-(Karatsuba), so that the whole is: from time to 3 (n / 2 + 1) rows, one product
-of matrices a row, and back. Any library on any device has these in its fastest
-form.
+which any library on any device multiplies in its fastest form. Turns are
+counted from the middle of a stretch: there a cosine is the same on both sides
+and a sine the opposite, so that half of each matrix does.
 """
 
 from __future__ import annotations
@@ -16,22 +15,40 @@ if TYPE_CHECKING:
     import torch
 
 
+class Halves(NamedTuple):
+    """Stretches of samples, time first, cut in their middles.
+
+    Attributes
+    ----------
+    first : Tensor of float32, shape (length / 2, N, channels)
+        From the beginning to the middle.
+    last : Tensor of float32, shape (length / 2, N, channels)
+        From the end to the middle.
+    """
+
+    first: torch.Tensor
+    last: torch.Tensor
+
+
 class Matrices(NamedTuple):
     """What a convolution is done with.
 
     Attributes
     ----------
-    analysis : Tensor of float32, shape (rows, length)
-        From the samples of a stretch to rows.
-    spectra : Tensor of float32, shape (rows, channels in, channels out)
+    cosines, sines : Tensor of float32, shape (bins, length / 2)
+        From samples to bins.
+    real, imaginary : Tensor of float32, shape (bins, channels in, channels out)
         The kernels.
-    synthesis : Tensor of float32, shape (length, rows)
-        From rows to samples.
+    even, odd : Tensor of float32, shape (length / 2, bins)
+        From bins to samples.
     """
 
-    analysis: torch.Tensor
-    spectra: torch.Tensor
-    synthesis: torch.Tensor
+    cosines: torch.Tensor
+    sines: torch.Tensor
+    real: torch.Tensor
+    imaginary: torch.Tensor
+    even: torch.Tensor
+    odd: torch.Tensor
 
 
 def matrices(kernels: torch.Tensor, length: int) -> Matrices:
@@ -53,36 +70,48 @@ def matrices(kernels: torch.Tensor, length: int) -> Matrices:
 
     taps = kernels.shape[-1]
     size = length + taps  # no end of the stretch reaches round to the other
-    time = torch.arange(length, dtype=torch.float64)
     turns = torch.arange(size // 2 + 1, dtype=torch.float64)[:, None] * 2 * torch.pi / size
-    angles = turns * (time + (taps - 1) // 2)
-    real, imaginary = angles.cos(), -angles.sin()
-    analysis = torch.cat([real + imaginary, real, imaginary])
+    angles = turns * ((length - 1) / 2 - torch.arange(length // 2, dtype=torch.float64))
+    delay = torch.polar(torch.ones_like(turns), turns * -((taps - 1) // 2))[..., None]
     # conjugated, since what networks call a convolution is a correlation
-    kernel = torch.fft.rfft(kernels, n=size).conj().permute(2, 1, 0)
-    spectra = torch.cat([kernel.real, kernel.imag - kernel.real, kernel.real + kernel.imag])
+    kernel = torch.fft.rfft(kernels.double(), n=size).conj().permute(2, 1, 0) * delay
     shares = torch.full_like(turns, 2 / size)
     shares[0] = shares[-1] = 1 / size
-    real, imaginary = shares * (turns * time).cos(), -shares * (turns * time).sin()
-    synthesis = torch.cat([real + imaginary, imaginary, -real]).T
-    return Matrices(*(one.float().contiguous() for one in (analysis, spectra, synthesis)))
+    made = (
+        angles.cos(),
+        angles.sin(),
+        kernel.real,
+        kernel.imag,
+        (shares * angles.cos()).T,
+        (shares * angles.sin()).T,
+    )
+    return Matrices(*(one.float().contiguous() for one in made))
 
 
-def convolve(
-    samples: torch.Tensor, analysis: torch.Tensor, spectra: torch.Tensor, synthesis: torch.Tensor
-) -> torch.Tensor:
+def convolve(samples: Halves, by: Matrices, bias: torch.Tensor) -> Halves:
     """Convolve stretches of samples.
 
     Parameters
     ----------
-    samples : Tensor of float32, shape (N, length, channels in)
+    samples : Halves
         The stretches.
-    analysis, spectra, synthesis : Tensor
-        See `Matrices`.
+    by : Matrices
+        See there.
+    bias : Tensor of float32, shape (channels out,)
+        What is added to each channel.
 
     Returns
     -------
-    Tensor of float32, shape (N, length, channels out)
+    Halves
+        As long as what was given.
     """
-    rows = (analysis @ samples).transpose(0, 1)
-    return synthesis @ (rows @ spectra).transpose(0, 1)
+    real = _along(by.cosines, samples.first + samples.last)
+    imaginary = _along(by.sines, samples.first - samples.last)
+    even = _along(by.even, real @ by.real - imaginary @ by.imaginary) + bias
+    odd = _along(by.odd, real @ by.imaginary + imaginary @ by.real)
+    return Halves(even + odd, even - odd)
+
+
+def _along(matrix: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Multiply along the first axis, in one product for all stretches and channels."""
+    return (matrix @ values.flatten(1)).reshape(len(matrix), *values.shape[1:])
