@@ -7,7 +7,8 @@ frequencies. Statistics of that over time are the clip's vector.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,36 @@ KERNEL = 3
 CACHED = 100_000  # numbers that are multiplied at once, and stay in the processor's cache
 RESIDUAL, FRAME = "residual", "frame"
 MEAN, PROJECTION = "statistics.mean", "statistics.projection"
+
+# Convolution along time after Winograd (Lavin and Gray, CVPR 2016): four answers of three inputs
+# each come from six inputs by six products in place of twelve.
+TILE, ANSWERS = 6, 4
+OF_INPUTS = np.array(
+    [
+        [4, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ],
+    np.float32,
+)
+OF_WEIGHTS = np.array(
+    [
+        [1 / 4, 0, 0],
+        [-1 / 6, -1 / 6, -1 / 6],
+        [-1 / 6, 1 / 6, -1 / 6],
+        [1 / 24, 1 / 12, 1 / 6],
+        [1 / 24, -1 / 12, 1 / 6],
+        [0, 0, 1],
+    ],
+    np.float32,
+)
+OF_ANSWERS = np.array(
+    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
+    np.float32,
+)
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
@@ -57,21 +88,32 @@ class NumpyNetwork:
     """
 
     def __init__(self, state: Mapping[str, FloatArray]) -> None:
-        names = [f"conv{number}" for number in range(len(WIDTHS))]
-        self._convolutions = [_as_matrix(state, name) for name in names]
-        self._residual = _as_matrix(state, RESIDUAL)
+        strides = {f"conv{number}": stride for number, stride in enumerate(STRIDES)}
+        self._convolutions = [_convolution(state, *one) for one in strides.items()]
+        self._residual = _convolution(state, RESIDUAL, (1, 1))
         self._frame = np.ascontiguousarray(state[f"{FRAME}.weight"].T), state[f"{FRAME}.bias"]
 
     def __call__(self, spectrogram: FloatArray) -> FloatArray:
         """Compute the frames, shape (ceil(T / 8), 512), of a spectrogram of shape (T, 64)."""
         seen = spectrogram[:, :, np.newaxis]
-        for (weight, bias), stride in zip(self._convolutions, STRIDES, strict=True):
-            seen = _convolved(seen, weight, bias, stride)
-        seen += _convolved(seen, *self._residual, (1, 1))
+        for convolve in self._convolutions:
+            seen = convolve(seen)
+        seen += self._residual(seen)
         weight, bias = self._frame
         moments: FloatArray = seen.reshape(len(seen), -1) @ weight + bias
         np.maximum(moments, 0, out=moments)
         return moments
+
+
+def _convolution(
+    state: Mapping[str, FloatArray], name: str, stride: tuple[int, int]
+) -> Callable[[FloatArray], FloatArray]:
+    """Make what convolves, adds the bias and rectifies: (T, F, C) in, (T', F', outputs) out."""
+    weight, bias = _as_matrix(state, name)
+    if stride[0] > 1:
+        return partial(_convolved, weight=weight, bias=bias, stride=stride)
+    tiled = (OF_WEIGHTS @ weight.reshape(KERNEL, -1)).reshape(TILE, -1, len(bias))
+    return partial(_convolved_in_tiles, weights=tiled, bias=bias, band_stride=stride[1])
 
 
 def _as_matrix(state: Mapping[str, FloatArray], name: str) -> tuple[FloatArray, FloatArray]:
@@ -83,7 +125,7 @@ def _as_matrix(state: Mapping[str, FloatArray], name: str) -> tuple[FloatArray, 
 def _convolved(
     seen: FloatArray, weight: FloatArray, bias: FloatArray, stride: tuple[int, int]
 ) -> FloatArray:
-    """Convolve, add the bias and rectify: (T, F, C) in, (T', F', outputs) out."""
+    """Convolve with a weight of shape (3 * 3 * C, outputs)."""
     times, bands = (1 + (size - 1) // by for size, by in zip(seen.shape[:2], stride, strict=True))
     padded = np.pad(seen, ((1, 1), (1, 1), (0, 0)))
     answer = np.empty((times, bands, weight.shape[1]), np.float32)
@@ -106,6 +148,26 @@ def _copy_patches(padded: FloatArray, stride: tuple[int, int], patches: FloatArr
             shifted = padded[row :: stride[0], column :: stride[1]]
             patches[:, :, row, column] = shifted[:times, :bands]
     return patches
+
+
+def _convolved_in_tiles(
+    seen: FloatArray, weights: FloatArray, bias: FloatArray, band_stride: int
+) -> FloatArray:
+    """Convolve without a stride of time, with weights of shape (6, 3 * C, outputs)."""
+    times, bands, channels = seen.shape
+    tiles, answers = -(-times // ANSWERS), 1 + (bands - 1) // band_stride
+    padded = np.pad(seen, ((1, 1 + tiles * ANSWERS - times), (1, 1), (0, 0)))
+    inputs = np.lib.stride_tricks.sliding_window_view(padded.reshape(len(padded), -1), TILE, axis=0)
+    mixed = (OF_INPUTS @ inputs[::ANSWERS].transpose(0, 2, 1)).reshape(tiles, TILE, -1, channels)
+    patches = np.empty((TILE, tiles, answers, KERNEL, channels), np.float32)
+    for column in range(KERNEL):
+        shifted = mixed[:, :, column::band_stride][:, :, :answers]
+        patches[:, :, :, column] = shifted.transpose(1, 0, 2, 3)
+    products = patches.reshape(TILE, tiles * answers, -1) @ weights
+    apart = (OF_ANSWERS @ products.reshape(TILE, -1)).reshape(ANSWERS, tiles, answers, -1)
+    answer = apart.swapaxes(0, 1).reshape(ANSWERS * tiles, answers, -1)[:times] + bias
+    np.maximum(answer, 0, out=answer)
+    return answer
 
 
 def make_torch_network(state: Mapping[str, FloatArray]) -> torch.nn.Module:

@@ -10,12 +10,14 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from soundalike import pooling
+from soundalike import embedders, pooling
+from soundalike.datasets.demo import write_demo
 from soundalike.embedders import create, mini_front_end, weights
 from soundalike.embedders.mini_network import MEAN, PROJECTION, NumpyNetwork, shapes
 from soundalike.errors import Quarantined
 from soundalike.evaluation.retrieval import Labelled, evaluate
 from soundalike.extract.extractor import Extractor
+from soundalike.synthesis import FAMILIES, draw, render
 from soundalike.types import Window
 from tests.embedders.plain_networks import Plain, relu
 from tests.sounds import encoded, noise, tone
@@ -139,6 +141,42 @@ def test_the_vector_is_as_defined(mini, name):
     assert found @ pooling.unit(expected) > 0.999999
 
 
+@pytest.fixture(scope="module")
+def both_ways():
+    """The embedder in torch and in numpy alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOUNDALIKE_RUNTIME", "torch")
+        in_torch = loaded()
+        patch.setattr(embedders.mini, "find_spec", lambda name: None)
+        in_numpy = loaded()
+    assert (in_torch.runtime, in_numpy.runtime) == ("torch", "numpy")
+    return in_torch, in_numpy
+
+
+def synthesised(family):
+    patch = draw(np.random.default_rng(len(family)), family)
+    return encoded(render(patch, 2.0 + len(family) / 10, RATE), subtype="FLOAT")
+
+
+def heard_alike(both_ways, sounds):
+    for sound in sounds:
+        one, other = (
+            Extractor(embedder).extract(sound, with_frames=True) for embedder in both_ways
+        )
+        assert one.space == other.space
+        assert one.vector @ other.vector > 0.999999
+        rows = [pooling.unit(each.frames.values.ravel()) for each in (one, other)]
+        assert rows[0] @ rows[1] > 0.999999
+
+
+def test_torch_and_numpy_hear_synthesised_sounds_alike(both_ways):
+    heard_alike(both_ways, map(synthesised, FAMILIES))
+
+
+def test_torch_and_numpy_hear_real_sounds_alike(both_ways, shared):
+    heard_alike(both_ways, sorted((shared / "audio" / "dev").rglob("*.*"))[::24])
+
+
 IN_NUMPY = """
 import json, sys
 for name in ("torch", "transformers", "librosa", "h5py", "huggingface_hub", "matplotlib"):
@@ -174,22 +212,25 @@ def test_the_light_install_embeds_as_the_whole_one_does(mini, tmp_path):
 
 
 LIGHT = """
-import re, sys
+import re, sys, time
 for name in ("torch", "transformers", "librosa"):
     sys.modules[name] = None
 import soundalike
 soundalike.embed(sys.argv[1], model="mini")
 with open("/proc/self/status") as status:
     print(re.search(r"VmHWM:\\s+(\\d+) kB", status.read())[1])
+print(time.process_time())
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc elsewhere")
-def test_the_light_install_takes_little_memory(tmp_path):
+def test_the_first_vector_of_the_light_install_takes_little_memory_and_time(tmp_path):
     path = tmp_path / "sound.wav"
     path.write_bytes(encoded(noise(10.0)))
-    taken_kb = int(subprocess.check_output([sys.executable, "-c", LIGHT, str(path)]))
+    told = subprocess.check_output([sys.executable, "-c", LIGHT, str(path)], text=True)
+    taken_kb, processor_s = map(float, told.split())
     assert taken_kb < 100_000
+    assert processor_s < 1.0
 
 
 def test_the_packaged_file_is_small_and_whole():
@@ -259,6 +300,16 @@ def precision_at_1(clips, label, apart=None):
     vectors = np.stack([row["vector"] for row in clips])
     found = evaluate(Labelled("mini", "own", vectors, labels, groups), ks=(1,))
     return found.figures.precision[1].mean
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_neighbours_among_the_demo_sounds_are_of_their_kind(mini, tmp_path):
+    clips = [
+        {"label": one.metadata["label"], "vector": Extractor(mini).extract(one.path).vector}
+        for one in write_demo(tmp_path)
+    ]
+    assert precision_at_1(clips, "label") >= 0.95
 
 
 @pytest.mark.slow
