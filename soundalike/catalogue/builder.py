@@ -26,7 +26,7 @@ import numpy as np
 from soundalike import engines
 from soundalike.catalogue import files, transforms
 from soundalike.catalogue.manifest import Manifest
-from soundalike.catalogue.mapped import StringsWriter
+from soundalike.catalogue.mapped import TableWriter
 from soundalike.catalogue.rows import unit
 from soundalike.catalogue.schema import connect
 from soundalike.catalogue.snapshot import LEAST_TO_FIT
@@ -165,12 +165,12 @@ def _rows(
     cursor = connection.execute(
         "SELECT key, metadata, vector FROM items WHERE collection = ? ORDER BY key", (collection,)
     )
-    with StringsWriter(folder, files.KEYS) as keys, StringsWriter(folder, files.METADATA) as texts:
+    with TableWriter(folder, files.ITEMS) as items:
         while rows := cursor.fetchmany(ROWS_AT_ONCE):
-            some_keys, some_texts, blobs = zip(*rows, strict=True)
-            keys.extend(some_keys)
-            texts.extend(some_texts)
-            vectors = np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(rows), dim)
+            items.extend((key, metadata) for key, metadata, _ in rows)
+            vectors = np.frombuffer(b"".join(blob for _, _, blob in rows), dtype="<f4").reshape(
+                len(rows), dim
+            )
             yield unit(vectors).astype(np.float32)
 
 
@@ -201,12 +201,12 @@ def _smoke(stored: files.Stored, folder: str) -> None:
         raise DamagedIndex(f"The keys in {folder} are not in order.")
     queries = _near(stored.places)
     _, right = ExactEngine.build(stored.places).search(queries, SMOKE_K)
-    rows, scores = stored.engine.search(queries, SMOKE_K + stored.engine.spare)
+    rows, scores = stored.engine.search(queries, SMOKE_K)
     if ((rows < NO_ROW) | (rows >= len(stored.places))).any():
         raise DamagedIndex(f"The index in {folder} finds rows that are not there.")
     there = rows != NO_ROW
     cosines = np.einsum("qd,qkd->qk", queries, stored.places[rows])
-    if not (np.abs(cosines - scores)[there] <= stored.engine.score_error).all():
+    if not (np.abs(cosines - scores)[there] <= SCORE_ERROR).all():
         raise DamagedIndex(f"The index in {folder} is not of the vectors beside it.")
     # by score and not by row, for of identical vectors any may be found
     nearest = np.sort(np.where(there, cosines, -np.inf))[:, -SMOKE_K:]

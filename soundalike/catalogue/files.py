@@ -2,14 +2,14 @@
 
 ::
 
-    keys.utf8, keys.offsets.npy          the ids of the items, rising
-    metadata.utf8, metadata.offsets.npy  their metadata, as JSON
-    vectors.npy                          float32, of unit length
-    places.npy                           where a transform moves them; else the vectors serve
-    transform.npz                        the fitted transform; not without one
-    annoy.index, faiss.index             what the engine wrote
-    groups.npy                           the rows of each vector, which may be several
-    manifest.json                        what all this is, with size and SHA-256 of each file
+    items.utf8, items.offsets.npy  id and metadata (JSON) of each item, by rising id
+    vectors.npy                    float32, of unit length
+    places.npy                     where a transform moves them; else the vectors serve
+    transform.npz                  the fitted transform; not without one
+    annoy.index, faiss.index       what the engine wrote
+    groups.npy                     the rows of each vector, which may be several
+    narrowing.npy                  what leads from a vector to fewer numbers, where any does
+    manifest.json                  what all this is, with size and SHA-256 of each file
 
 A folder is written once, under another name, and gets its own when all of it is
 on disk. It never changes after that, so that any number of processes can map
@@ -30,14 +30,14 @@ import numpy as np
 from soundalike import engines
 from soundalike.catalogue import manifest as manifests
 from soundalike.catalogue.manifest import Manifest
-from soundalike.catalogue.mapped import Strings
+from soundalike.catalogue.mapped import Strings, Table
 from soundalike.catalogue.transforms import Fitted
 from soundalike.engines.base import Engine
 from soundalike.errors import DamagedIndex
 from soundalike.types import FloatArray
 
-KEYS = "keys"
-METADATA = "metadata"
+ITEMS = "items"
+COLUMNS = KEY, METADATA = range(2)
 VECTORS = "vectors.npy"
 PLACES = "places.npy"
 TRANSFORM = "transform.npz"
@@ -146,8 +146,9 @@ def open_folder(folder: Path) -> Stored:
         places = _matrix(folder / PLACES, (manifest.items, manifest.width))
     elif manifest.width != manifest.dim:
         raise DamagedIndex(f"{folder} has no transform that changes the length of vectors.")
-    keys, metadata = Strings(folder, KEYS), Strings(folder, METADATA)
-    if not len(keys) == len(metadata) == manifest.items:
+    items = Table(folder, ITEMS, len(COLUMNS))
+    keys, metadata = map(items.column, COLUMNS)
+    if len(keys) != manifest.items:
         raise DamagedIndex(f"{folder} does not have {manifest.items} keys and their metadata.")
     engine = engines.load(manifest.engine).open(folder, places, manifest.index)
     return Stored(manifest, keys, metadata, vectors, places, engine, fitted)

@@ -13,7 +13,7 @@ from soundalike.catalogue import checks, steps
 from soundalike.errors import BadRequest, DamagedIndex
 
 NAME = "manifest.json"
-VERSION = 2
+VERSION = 3
 METRIC = "cosine"
 MAX_BYTES = 1 << 20
 MAX_ITEMS = 1 << 31  # Annoy counts in 32 bits

@@ -1,7 +1,8 @@
-"""Many strings on disk, of which each is read as it is asked for.
+"""A table of strings on disk, of which each is read as it is asked for.
 
-They lie one behind the other in a file of UTF-8; another file says where each
-begins, and where the last one ends.
+They lie one behind the other in a file of UTF-8, row by row, so that whoever
+reads all of a row finds it in one place; another file says where each begins,
+and where the last one ends.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import mmap
 from array import array
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self, overload
@@ -21,8 +23,8 @@ TEXT = ".utf8"
 OFFSETS = ".offsets.npy"
 
 
-class StringsWriter:
-    """Writes strings as they come, to be read as `Strings`; use it in a `with` statement.
+class TableWriter:
+    """Writes strings as they come, to be read as a `Table`; use it in a `with` statement.
 
     Parameters
     ----------
@@ -37,9 +39,9 @@ class StringsWriter:
         self._offsets_path = folder / f"{name}{OFFSETS}"
         self._text = (folder / f"{name}{TEXT}").open("wb")
 
-    def extend(self, texts: Iterable[str]) -> None:
-        """Write more strings behind those that are there."""
-        for text in texts:
+    def extend(self, rows: Iterable[Sequence[str]]) -> None:
+        """Write more rows behind those that are there, all of the same number of strings."""
+        for text in chain.from_iterable(rows):
             encoded = text.encode()
             self._text.write(encoded)
             self._offsets.append(self._offsets[-1] + len(encoded))
@@ -59,15 +61,17 @@ class StringsWriter:
             np.lib.format.write_array(file, offsets, allow_pickle=False)
 
 
-class Strings(Sequence[str]):
-    """Strings in a folder, mapped into memory.
+class Table:
+    """A table in a folder, mapped into memory.
 
     Parameters
     ----------
     folder : Path
-        What a `StringsWriter` wrote to. Its files must not change afterwards.
+        What a `TableWriter` wrote to. Its files must not change afterwards.
     name : str
         The name given there.
+    columns : int
+        How many strings each row has.
 
     Raises
     ------
@@ -75,22 +79,50 @@ class Strings(Sequence[str]):
         The files are missing, or do not fit each other.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, columns: int) -> None:
         path = folder / f"{name}{OFFSETS}"
         try:
             offsets = np.load(path, mmap_mode="r", allow_pickle=False)
             self._text = _map(folder / f"{name}{TEXT}")
         except (OSError, ValueError) as error:
             raise DamagedIndex(f"{path.with_suffix('')} cannot be read: {error}.") from error
-        if offsets.ndim != 1 or not len(offsets) or offsets.dtype != np.int64:
+        flat = offsets.ndim == 1 and len(offsets) and not (len(offsets) - 1) % columns
+        if not flat or offsets.dtype != np.int64:
             raise DamagedIndex(f"{path} does not say where strings begin.")
         self._offsets = memoryview(offsets)
+        self._columns = columns
         ends = (self._offsets[0], self._offsets[-1])
         if ends != (0, len(self._text)) or (np.diff(offsets) < 0).any():
             raise DamagedIndex(f"{path} does not fit the strings beside it.")
 
+    def column(self, number: int) -> Strings:
+        """Give the strings of a column, counted from 0."""
+        return Strings(self._text, self._offsets, number, self._columns)
+
+
+class Strings(Sequence[str]):
+    """A column of a table.
+
+    Parameters
+    ----------
+    text : mmap or bytes
+        The strings of all columns, in UTF-8.
+    offsets : memoryview of int64
+        Where each begins, and where the last one ends.
+    column, columns : int
+        Which this is, and of how many.
+    """
+
+    def __init__(
+        self, text: mmap.mmap | bytes, offsets: memoryview, column: int, columns: int
+    ) -> None:
+        self._text = text
+        self._offsets = offsets
+        self._column = column
+        self._columns = columns
+
     def __len__(self) -> int:
-        return len(self._offsets) - 1
+        return (len(self._offsets) - 1) // self._columns
 
     @overload
     def __getitem__(self, which: int) -> str: ...
@@ -100,20 +132,22 @@ class Strings(Sequence[str]):
 
     def __getitem__(self, which: int | slice) -> str | list[str]:
         if isinstance(which, slice):
-            return [self._bytes(row).decode() for row in range(*which.indices(len(self)))]
+            return self.pick(range(*which.indices(len(self))))
         return self._bytes(range(len(self))[which]).decode()
 
     def pick(self, rows: Iterable[int]) -> list[str]:
         """Read some of them, all counted from the first."""
         text, offsets = self._text, self._offsets
-        return [text[offsets[row] : offsets[row + 1]].decode() for row in rows]
+        places = [row * self._columns + self._column for row in rows]
+        return [text[offsets[place] : offsets[place + 1]].decode() for place in places]
 
     def rising(self) -> bool:
         """Whether each string comes after the one before it, as a binary search needs."""
         return all(self._bytes(row) < self._bytes(row + 1) for row in range(len(self) - 1))
 
     def _bytes(self, row: int) -> bytes:
-        return self._text[self._offsets[row] : self._offsets[row + 1]]
+        place = row * self._columns + self._column
+        return self._text[self._offsets[place] : self._offsets[place + 1]]
 
 
 def _map(path: Path) -> mmap.mmap | bytes:

@@ -266,7 +266,7 @@ def _look_up(
     """
     base, gone, moved = len(snapshot.base.places), snapshot.gone, snapshot.base.fitted is not None
     narrow = queries.astype(np.float32)
-    in_base, _ = engine.search(narrow, wanted + engine.spare + _spare(wanted, gone, base))
+    in_base, _ = engine.search(narrow, wanted + _spare(wanted, gone, base))
     in_tail = _tail_scores(snapshot, narrow)
     found = []
     for query, nearest, scores in zip(queries, in_base, in_tail, strict=True):

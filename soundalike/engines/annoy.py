@@ -33,6 +33,7 @@ class AnnoyEngine(ApproximateEngine):
 
     name = "annoy"
     rows_per_effort = 2.5
+    rough = 0
     least_effort = RECALL_AT
     samples_spared = SPARE
 

@@ -31,14 +31,9 @@ class Engine(ABC):
         True where the answer is always right.
     recall : float
         Share of the ten nearest neighbours that it finds, as measured when it was built.
-    spare : int
-        How many rows more than are wanted to ask it for, since by its scores the
-        nearest may come a little later. Its recall is that with so many more.
     effort : int
         How much it looks at in a search for up to ten rows, in its own unit:
         the higher, the slower and the surer. 0 where it is exact.
-    score_error : float
-        How far its scores may be off the cosines.
     rows_per_effort : float
         How many rows a scan for one query compares in the time that one unit of
         effort takes, as measured; it tells where a scan would be quicker.
@@ -46,8 +41,6 @@ class Engine(ABC):
 
     name: ClassVar[str]
     exact: ClassVar[bool]
-    spare: ClassVar[int] = 0
-    score_error: ClassVar[float] = 1e-6
     rows_per_effort: ClassVar[float] = 0.0
     recall: float
     effort: int
@@ -140,5 +133,5 @@ class Engine(ABC):
             Row numbers, by falling score; -1 where the engine found fewer.
             Of identical vectors the lower row numbers come first.
         scores : ndarray of float32, shape (Q, min(k, N))
-            Cosines, up to `score_error`; -inf beside a row number of -1.
+            Cosines; -inf beside a row number of -1.
         """

@@ -26,8 +26,8 @@ SEED = 1
 ERRORS = 3  # standard errors, by which the sample has to exceed the target
 STEP = 1.05  # the effort found is at most so many times the least
 
-Search = Callable[[FloatArray, int], Rows]
-"""Takes queries and an effort; gives rows, nearest first, -1 where there is none."""
+Search = Callable[[FloatArray], Rows]
+"""Takes queries; gives rows, nearest first, -1 where there is none."""
 
 
 class Sample:
@@ -37,17 +37,18 @@ class Sample:
     ----------
     vectors : ndarray of float32, shape (N, D)
         Of unit length, without duplicates.
-    spare : int
-        How many rows beyond the tenth are looked at too; see `Engine`.
 
     Attributes
     ----------
     rows : ndarray of int64, shape (S,)
         Rising; none where there are too few rows to tell anything from.
+    spared : int
+        How many rows more a search has to give, of those that hold the sample too.
     """
 
-    def __init__(self, vectors: FloatArray, spare: int) -> None:
-        self._looked_at = RECALL_AT + spare
+    spared = SPARE
+
+    def __init__(self, vectors: FloatArray) -> None:
         size = min(SAMPLES, len(vectors) // SHARE)
         drawn = np.random.default_rng(SEED).permutation(len(vectors))[:size]
         self.rows = np.sort(drawn if size >= LEAST_SAMPLES else drawn[:0])
@@ -55,9 +56,9 @@ class Sample:
         nearest, _ = ExactEngine.build(vectors).search(self._queries, RECALL_AT + SPARE)
         self._truth = self._others(nearest, RECALL_AT)
 
-    def recalls(self, search: Search, effort: int) -> npt.NDArray[np.float64]:
-        """Give the share of its ten nearest neighbours that each query finds; shape (S,)."""
-        found = self._others(search(self._queries, effort), self._looked_at)
+    def recalls(self, search: Search, looked_at: int) -> npt.NDArray[np.float64]:
+        """Give the share of its ten nearest that each finds among the first so many; shape (S,)."""
+        found = self._others(search(self._queries), looked_at)
         pairs = zip(self._truth, found, strict=True)
         return np.array([len(wanted & rows) / len(wanted) for wanted, rows in pairs])
 
@@ -68,7 +69,7 @@ class Sample:
 
 
 def calibrate(
-    search: Search, sample: Sample, target: float, *, least: int, most: int
+    recalls: Callable[[int], npt.NDArray[np.float64]], target: float, *, least: int, most: int
 ) -> tuple[int, float]:
     """Find the least effort that meets a recall.
 
@@ -78,10 +79,8 @@ def calibrate(
 
     Parameters
     ----------
-    search : callable
-        See `Search`.
-    sample : Sample
-        Of what it searches.
+    recalls : callable
+        Takes an effort; gives what `Sample.recalls` does.
     target : float
         Share of the ten nearest neighbours to find.
     least, most : int
@@ -90,15 +89,12 @@ def calibrate(
     Returns
     -------
     effort : int
-        The most where the sample is empty.
     recall : float
-        What it reaches on the sample.
+        What it reaches.
     """
-    if not len(sample.rows):
-        return most, 1.0
 
     def reached(effort: int) -> tuple[float, bool]:
-        shares = sample.recalls(search, effort)
+        shares = recalls(effort)
         recall = float(shares.mean())
         error = float(shares.std()) / len(shares) ** 0.5
         return recall, recall - ERRORS * error >= target

@@ -33,8 +33,7 @@ class FaissEngine(ApproximateEngine):
 
     name = "faiss"
     rows_per_effort = 30.0
-    spare = 6
-    score_error = 1e-3
+    rough = 6
     least_effort = RECALL_AT
     samples_spared = 0
 

@@ -94,8 +94,14 @@ class Groups:
         """Give the vector of each group, shape (count, D)."""
         if self.count == self.rows and np.array_equal(self._members[:-1], np.arange(self.rows)):
             return vectors
-        unique: FloatArray = vectors[self._members[self._starts[: self.count]]]
+        unique: FloatArray = vectors[self.first(np.arange(self.count))]
         return unique
+
+    def first(self, groups: Rows) -> Rows:
+        """Give the first row of each group; some row for a group of -1."""
+        starts = groups if self.count == self.rows else self._starts.take(groups)
+        rows: Rows = self._members.take(starts)
+        return rows
 
     def expand(self, groups: Rows, scores: FloatArray, k: int) -> tuple[Rows, FloatArray]:
         """Turn found groups into their rows.

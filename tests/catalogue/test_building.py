@@ -263,8 +263,8 @@ class TestCheck:
 
     def test_keys_out_of_order_are_found(self, originals, tmp_path):
         folder = copied(originals / "annoy", tmp_path)
-        keys = (folder / "keys.utf8").read_bytes()
-        (folder / "keys.utf8").write_bytes(keys.replace(b"100.wav", b"900.wav"))
+        keys = (folder / "items.utf8").read_bytes()
+        (folder / "items.utf8").write_bytes(keys.replace(b"100.wav", b"900.wav"))
         forge(folder)
         with pytest.raises(DamagedIndex, match="order"):
             building.check(folder)

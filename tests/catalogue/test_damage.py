@@ -36,13 +36,13 @@ def zero(folder):
 
 def swap(folder):
     """Exchange two files, each of which is sound."""
-    (folder / "keys.utf8").rename(folder / "x")
-    (folder / "metadata.utf8").rename(folder / "keys.utf8")
-    (folder / "x").rename(folder / "metadata.utf8")
+    (folder / "items.utf8").rename(folder / "x")
+    (folder / "vectors.npy").rename(folder / "items.utf8")
+    (folder / "x").rename(folder / "vectors.npy")
 
 
 def lose_a_file(folder):
-    (folder / "keys.offsets.npy").unlink()
+    (folder / "items.offsets.npy").unlink()
 
 
 def lose_the_manifest(folder):

@@ -66,8 +66,8 @@ class TestWhatIsStored:
 
     def test_the_manifest_tells_what_it_is(self, originals):
         told = json.loads((originals / "annoy" / "manifest.json").read_text())
-        assert (told["version"], told["space"], told["metric"]) == (2, "fake/1", "cosine")
-        assert told["index"].keys() == {"effort", "recall", "unique", "trees"}
+        assert (told["version"], told["space"], told["metric"]) == (3, "fake/1", "cosine")
+        assert told["index"].keys() == {"effort", "recall", "unique", "trees", "width"}
         there = {path.name for path in (originals / "annoy").iterdir()}
         assert told["files"].keys() == there - {"manifest.json"}
 
@@ -114,7 +114,7 @@ class TestVerify:
         with pytest.raises(DamagedIndex, match="not those"):
             files.verify(folder)
         (folder / "stranger").unlink()
-        (folder / "keys.utf8").unlink()
+        (folder / "items.utf8").unlink()
         with pytest.raises(DamagedIndex, match="not those"):
             files.verify(folder)
 
@@ -156,8 +156,8 @@ class TestManifest:
             {"index": {"effort": 5}},
             {"index": None},
             {"files": None},
-            {"files": {"keys.utf8": {}}},
-            {"version": 1},
+            {"files": {"items.utf8": {}}},
+            {"version": 2},
             {"something": "else"},
         ],
     )

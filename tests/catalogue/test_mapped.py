@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from soundalike.catalogue.mapped import OFFSETS, TEXT, Strings, StringsWriter
+from soundalike.catalogue.mapped import OFFSETS, TEXT, Table, TableWriter
 from soundalike.errors import DamagedIndex
 
 TEXTS = ["", "a", "b/\u00e9t\u00e9.wav", "\U0001d11e clef", "z" * 1000, '{"k": [1, 2]}']
 
 
 def written(folder, *blocks, name="keys"):
-    with StringsWriter(folder, name) as writer:
+    with TableWriter(folder, name) as writer:
         for block in blocks:
-            writer.extend(block)
-    return Strings(folder, name)
+            writer.extend([text] for text in block)
+    return Table(folder, name, 1).column(0)
 
 
 def test_strings_come_back_as_they_were_written(tmp_path):
@@ -23,6 +23,18 @@ def test_strings_come_back_as_they_were_written(tmp_path):
     assert strings[-1] == TEXTS[-1]
     assert strings[1:4] == TEXTS[1:4]
     assert strings[::-2] == TEXTS[::-2]
+
+
+def test_columns_are_told_apart(tmp_path):
+    with TableWriter(tmp_path, "keys") as writer:
+        writer.extend(zip("abc", TEXTS[:3], strict=True))
+    keys, texts = map(Table(tmp_path, "keys", 2).column, range(2))
+    assert (list(keys), list(texts)) == (["a", "b", "c"], TEXTS[:3])
+    assert (keys.pick([2, 0]), texts.pick([2, 0])) == (["c", "a"], [TEXTS[2], TEXTS[0]])
+    assert (keys[-1], texts[1:]) == ("c", TEXTS[1:3])
+    assert keys.rising()
+    with pytest.raises(DamagedIndex, match="keys"):
+        Table(tmp_path, "keys", 4)
 
 
 @pytest.mark.parametrize("row", [len(TEXTS), -len(TEXTS) - 1])
@@ -65,7 +77,7 @@ def test_offsets_that_lead_astray_are_refused(tmp_path, offsets):
     written(tmp_path, ["a", "bc"])
     np.save(tmp_path / f"keys{OFFSETS}", offsets)
     with pytest.raises(DamagedIndex, match="keys"):
-        Strings(tmp_path, "keys")
+        Table(tmp_path, "keys", 1)
 
 
 @pytest.mark.parametrize("ending", [TEXT, OFFSETS])
@@ -73,4 +85,4 @@ def test_a_missing_file_is_told(tmp_path, ending):
     written(tmp_path, ["a", "bc"])
     (tmp_path / f"keys{ending}").unlink()
     with pytest.raises(DamagedIndex, match="keys"):
-        Strings(tmp_path, "keys")
+        Table(tmp_path, "keys", 1)

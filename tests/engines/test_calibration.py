@@ -8,7 +8,7 @@ from soundalike.engines.calibration import STEP, Sample, calibrate
 from tests.engines.vectors import clustered
 
 VECTORS = clustered(2000, 16, seed=1)
-SAMPLE = Sample(VECTORS, spare=0)
+SAMPLE = Sample(VECTORS)
 OTHERS = np.setdiff1d(np.arange(len(VECTORS)), SAMPLE.rows)
 NEAREST = {
     vector.tobytes(): OTHERS[np.argsort(-VECTORS[OTHERS] @ vector)[:10]]
@@ -22,57 +22,62 @@ def nearest(queries):
 
 
 def finding(share):
-    """A search that finds `share(effort)` of the ten nearest, and notes which efforts it saw."""
+    """Recalls where `share(effort)` of the ten nearest are found, and which efforts were seen."""
     seen = []
 
-    def search(queries, effort):
-        seen.append(effort)
-        rows = nearest(queries)
-        rows[:, round(share(effort) * 10) :] = NO_ROW
-        return rows
+    def recalls(effort):
+        def search(queries):
+            rows = nearest(queries)
+            rows[:, round(share(effort) * 10) :] = NO_ROW
+            return rows
 
-    return search, seen
+        seen.append(effort)
+        return SAMPLE.recalls(search, 10)
+
+    return recalls, seen
 
 
 @pytest.mark.parametrize("needed", [10, 11, 57, 640, 3999, 4000])
 def test_it_is_the_least_that_meets_the_target(needed):
-    search, seen = finding(lambda effort: 1.0 if effort >= needed else 0.5)
-    effort, recall = calibrate(search, SAMPLE, 0.9, least=10, most=4000)
+    recalls, seen = finding(lambda effort: 1.0 if effort >= needed else 0.5)
+    effort, recall = calibrate(recalls, 0.9, least=10, most=4000)
     assert needed <= effort <= needed * STEP + 1
     assert recall == 1.0
     assert len(seen) < 25
 
 
 def test_a_target_out_of_reach_takes_all_the_effort_there_is_and_tells_the_recall():
-    search, _ = finding(lambda effort: 0.5)
-    assert calibrate(search, SAMPLE, 0.9, least=10, most=4000) == (4000, pytest.approx(0.5))
+    recalls, _ = finding(lambda effort: 0.5)
+    assert calibrate(recalls, 0.9, least=10, most=4000) == (4000, pytest.approx(0.5))
 
 
 def test_everything_found_meets_every_target():
-    search, _ = finding(lambda effort: 1.0)
-    assert calibrate(search, SAMPLE, 1.0, least=10, most=4000) == (10, 1.0)
+    recalls, _ = finding(lambda effort: 1.0)
+    assert calibrate(recalls, 1.0, least=10, most=4000) == (10, 1.0)
 
 
 def test_what_a_sample_meets_by_chance_is_not_enough():
-    def wavering(queries, effort):
-        """Meets the target on the mean, and no better: every tenth query finds nothing."""
-        rows = nearest(queries)
+    def wavering(effort):
+        """Meet the target on the mean, and no better: every tenth query finds nothing."""
+        shares = np.ones(len(SAMPLE.rows))
         if effort < 100:
-            rows[: len(rows) // 10] = NO_ROW
-        return rows
+            shares[: len(shares) // 10] = 0
+        return shares
 
-    effort, _ = calibrate(wavering, SAMPLE, 0.9, least=10, most=4000)
+    effort, _ = calibrate(wavering, 0.9, least=10, most=4000)
     assert effort >= 100
 
 
 def test_rows_of_the_sample_are_no_answers():
-    def search(queries, effort):
-        return np.argsort(-queries @ VECTORS.T, axis=1)[:, :30]
+    def search(queries):
+        return np.argsort(-queries @ VECTORS.T, axis=1)[:, : 10 + SAMPLE.spared]
 
-    assert SAMPLE.recalls(search, 1).mean() == 1.0
+    assert SAMPLE.recalls(search, 10).mean() == 1.0
 
 
-def test_too_few_rows_are_not_asked_and_all_of_them_looked_at():
-    few = Sample(VECTORS[:200], spare=0)
-    assert len(few.rows) == 0
-    assert calibrate(lambda *_: pytest.fail("asked"), few, 0.9, least=10, most=70) == (70, 1.0)
+def test_rows_beyond_those_looked_at_do_not_count():
+    assert SAMPLE.recalls(nearest, 7).mean() == pytest.approx(0.7)
+
+
+def test_of_too_few_rows_there_is_no_sample():
+    assert len(Sample(VECTORS[:200]).rows) == 0

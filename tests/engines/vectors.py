@@ -24,5 +24,5 @@ def recall(engine, vectors, queries, k):
     """Share of what was found that is as near as the kth nearest; identical rows are as good."""
     every = cosines(vectors, queries)
     least = np.sort(every, axis=1)[:, [-k]]
-    found = np.take_along_axis(every, engine.search(queries, k + engine.spare)[0], axis=1)
+    found = np.take_along_axis(every, engine.search(queries, k)[0], axis=1)
     return np.mean(np.sort(found, axis=1)[:, -k:] >= least - 1e-6)
