@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from soundalike.cli.common import print_json
@@ -49,7 +50,9 @@ class Tally:
         self.failed: list[tuple[str, list[str], str]] = []
         self._clock = clock
         self._began_s = clock()
-        self._pace = Pace(found.size_bytes for found in job.todo)
+        self._pace = Pace(found.file for found in job.todo)
+        # while models are loaded there is time for it
+        Thread(target=self._pace.read_headers, args=(job.todo,), daemon=True).start()
         self._at_hand: dict[str, None] = {}  # in the order in which they were begun
         for outcome in job.there:
             self._count(outcome)
@@ -57,13 +60,14 @@ class Tally:
     def begun(self, found: Found) -> None:
         """Hear that a file is handed out."""
         self._at_hand[found.file] = None
+        self._pace.begin(found.file, self._clock())
 
     def done(self, outcome: Outcome) -> None:
         """Hear what became of a file."""
         if outcome.spent_s:
-            self._pace.add(outcome.found.size_bytes, outcome.spent_s, self._clock())
+            self._pace.add(outcome.found.file, outcome.seconds, outcome.spent_s, self._clock())
         else:
-            self._pace.leave_out(outcome.found.size_bytes)
+            self._pace.leave_out(outcome.found.file)
         self._at_hand.pop(outcome.found.file, None)
         self.heard_s += outcome.seconds
         self._count(outcome)

@@ -173,7 +173,8 @@ def spread(sounds: Sequence[Found]) -> list[Found]:
 
     Where they are worked off in it, how long a part took tells how long the rest will take,
     whatever it is that costs time. By their sizes, each next one halves a gap between those before
-    it (the sequence of van der Corput).
+    it (the sequence of van der Corput); the largest comes first, lest at the end all hands but one
+    wait for it.
 
     Parameters
     ----------
@@ -184,7 +185,7 @@ def spread(sounds: Sequence[Found]) -> list[Found]:
     list of Found
         The same ones; the order hangs on their sizes and names alone.
     """
-    rising = sorted(sounds, key=lambda sound: (sound.size_bytes, sound.file))
-    digits = max(1, (len(rising) - 1).bit_length())
-    ranks = sorted(range(len(rising)), key=lambda rank: f"{rank:0{digits}b}"[::-1])
-    return [rising[rank] for rank in ranks]
+    falling = sorted(sounds, key=lambda sound: (-sound.size_bytes, sound.file))
+    digits = max(1, (len(falling) - 1).bit_length())
+    ranks = sorted(range(len(falling)), key=lambda rank: f"{rank:0{digits}b}"[::-1])
+    return [falling[rank] for rank in ranks]

@@ -165,10 +165,10 @@ def test_plain_lines_come_every_ten_seconds_and_tell_the_rest(source, tmp_path, 
         for number, sound in enumerate(found):
             lines.begun(sound)
             now[0] += 7.0
+            if number == 1:
+                lines.begun(found[2])
             result = {"fake": Result("done", (1, 8))}
             lines.done(Outcome(sound, result, seconds=70.0 * (number + 1), spent_s=7.0))
-            if number == 0:
-                lines.begun(found[2])
     (line,) = capsys.readouterr().err.splitlines()
     assert line == "2/3 files, 210 s of sound, 15.0 s a second, 0:07 left, rock/c.wav"
 
