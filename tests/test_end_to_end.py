@@ -361,6 +361,14 @@ def test_real_clips_find_their_kind_through_the_whole_chain(running, shared, tmp
         itself, neighbour = answer.results
         assert itself.id == f"{row['label']}/{Path(row['path']).name}"
         right += neighbour.metadata["label"] == row["label"]
+    (other,) = running.client.recommender.recommend_audio(
+        shared / "audio" / rows[0]["path"],
+        k=1,
+        collection="esc10",
+        filter={"not": {"label": rows[0]["label"]}},
+        exact=True,
+    ).results
+    assert other.metadata["label"] != rows[0]["label"]
     assert right / len(rows) >= 0.72, f"precision at 1: {right / len(rows):.3f}"
 
 

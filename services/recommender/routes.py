@@ -81,11 +81,16 @@ def recommend_route(max_queries: int) -> DirectRoute:
 async def recommend_audio(
     request: Request,
     catalogue: Kept,
+    *,
     collection: Annotated[str, Query()] = queries.DEFAULT_COLLECTION,
     k: Annotated[int, Query(description="how many neighbours")] = queries.DEFAULT_K,
     exact: Annotated[bool, Query(description="compare with every item")] = False,
+    demands: Annotated[
+        str | None, Query(description="as JSON, what else POST /recommend takes: a filter, caps")
+    ] = None,
 ) -> Json:
     """Take a multipart field `file`, or the bytes as the body."""
+    wanted = None if demands is None else parse(queries.Demands, demands.encode())
     async with read_upload(request) as upload:
 
         def listen(info: CollectionInfo) -> Embedding:
@@ -93,7 +98,7 @@ async def recommend_audio(
             return hear(request.app.state.embedder, upload.file, info)
 
         told, heard = await run_in_threadpool(
-            _ask_through, catalogue, collection, listen, k, exact=exact
+            _ask_through, catalogue, collection, listen, k, exact=exact, demands=wanted
         )
     return Json(told | {"model": heard.model, "audio": heard.audio})
 

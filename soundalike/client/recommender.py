@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Unpack
 
@@ -114,10 +115,17 @@ class RecommenderCalls(KeepingCalls):
 
     @call
     def recommend_audio(
-        self, sound: Sound, *, k: int = 10, collection: str = "default"
+        self,
+        sound: Sound,
+        *,
+        k: int = 10,
+        collection: str = "default",
+        **demands: Unpack[Demands],
     ) -> Steps[Recommendation]:
         """Find the neighbours of a sound, which the collection's own embedder hears."""
-        parameters = {"k": k, "collection": collection}
+        beside = plain(demands)
+        parameters = {"k": k, "collection": collection, "exact": beside.pop("exact", None)}
+        parameters["demands"] = json.dumps(beside) if beside else None
         told = yield Request("POST", "/recommend/audio", params=parameters, sounds=(sound,))
         return Recommendation.of(told)
 

@@ -101,6 +101,15 @@ class TestRecommendAudio:
     def test_an_impossible_k_is_refused(self, heard, k, status):
         assert_problem(self.ask(heard, k=k), status, "bad_request")
 
+    def test_what_is_demanded_of_the_answer_is_met(self, heard):
+        told = self.ask(heard, demands='{"exclude": ["880 Hz"], "min_score": -1}').json()
+        assert result_ids(told) == ["220 Hz"]
+
+    @pytest.mark.parametrize("demands", ["no JSON", "[]", '{"colour": "red"}', '{"filter": 5}'])
+    def test_demands_that_make_no_sense_are_refused_unheard(self, heard, demands):
+        assert_problem(self.ask(heard, demands=demands), 400, "bad_request")
+        assert heard.asked == []
+
     def test_an_empty_body_is_no_audio(self, heard):
         answer = heard.post("/recommend/audio?collection=tones", content=b"")
         assert_problem(answer, 422, "undecodable_audio")
