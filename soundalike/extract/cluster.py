@@ -213,11 +213,19 @@ def _reach(address: str) -> None:
 
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Keep what SIGTERM does here, which Ray sets anew in the main thread."""
+    """Keep SIGTERM for this process, and keep what it does here.
+
+    Where it is sent to all of a group, what Ray has started is to go on until the files at hand are
+    done, and inherits that it is deaf to it. What it does here, Ray sets anew in the main thread.
+    """
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if signal.getsignal(signal.SIGTERM) is not before:
-        signal.signal(signal.SIGTERM, before)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is not before:
+            signal.signal(signal.SIGTERM, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 @contextmanager
@@ -231,7 +239,7 @@ def _connected(address: str) -> Iterator[None]:
         _reach(address)
         with _own_sigterm():
             ray.init(address, logging_level="ERROR", log_to_driver=False, **alone)
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray has nothing narrower for a start that takes it too long
         raise BadRequest(
             f"There is no Ray cluster at '{address}' ({str(error).partition(chr(10))[0]}); start "
             "one with ray start --head, or say --ray local."

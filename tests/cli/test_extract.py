@@ -20,7 +20,7 @@ from soundalike.extract.loading import Extractors
 from soundalike.extract.manifest import Manifest
 from soundalike.extract.outputs import Result
 from tests.catalogue.test_building import files_of_at_most
-from tests.extract.folders import arrays, kept, write
+from tests.extract.folders import arrays, kept, session, write
 from tests.sounds import encoded, noise, tone
 
 MODELS = ("fake", "mfcc")
@@ -217,19 +217,6 @@ def good_lines(out):
         manifest = Manifest(path)
         found[path.stem] = sum(entry.error is None for entry in manifest.entries.values())
         manifest.close()
-    return found
-
-
-def session(process):
-    """The processes of a session that still run."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            state, *_ = fields = (path / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == process.pid and state != "Z":
-            found.append(int(path.name))
     return found
 
 

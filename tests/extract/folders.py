@@ -116,3 +116,16 @@ def touch(path, content=None):
         Path(path).write_bytes(content)
     known = Path(path).stat()
     os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns + 1_000_000_000))
+
+
+def session(process):
+    """The processes of a session that still run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            state, *_ = fields = (path / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == process.pid and state != "Z":
+            found.append(int(path.name))
+    return found

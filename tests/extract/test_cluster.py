@@ -1,6 +1,8 @@
 """The same job on a Ray cluster: the same output, whatever becomes of its machines."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ from soundalike.extract import cluster, ears
 from soundalike.extract.folder import Task, planned
 from soundalike.extract.found import survey
 from soundalike.extract.outputs import Content
+from tests.extract.folders import session
 from tests.sounds import encoded, noise
 
 pytest.importorskip("ray", reason="Ray is not here: pip install 'soundalike[cluster]'")
@@ -142,13 +145,18 @@ fake.Fake.prepare = prepare
 
 
 @pytest.fixture
-def nodes(tmp_path, monkeypatch):
-    """A cluster of two nodes of one core each, on which hearing takes its time."""
-    from ray.cluster_utils import Cluster
-
+def unhurried(tmp_path, monkeypatch):
+    """Hearing takes its time in whatever is started."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(SLOW)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+
+
+@pytest.fixture
+def nodes(unhurried, monkeypatch):
+    """A cluster of two nodes of one core each, on which hearing takes its time."""
+    from ray.cluster_utils import Cluster
+
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     made = Cluster()
     try:
@@ -164,7 +172,9 @@ def started(audio, out, *more):
     command = [sys.executable, "-m", "soundalike", "extract", str(audio), "--out", str(out)]
     with out.with_suffix(".stdout").open("wb") as told:
         return subprocess.Popen(
-            [*command, "--models", *MODELS, "--vectors", "--json", *more], stdout=told
+            [*command, "--models", *MODELS, "--vectors", "--json", *more],
+            stdout=told,
+            start_new_session=True,
         )
 
 
@@ -238,6 +248,27 @@ def test_files_are_sent_where_the_machines_do_not_share_them(nodes, audio, tmp_p
     assert started(mine, out, *more).wait(300) == 0
     assert extract(mine, tmp_path / "here", "--jobs", "1") == 0
     assert arrays(out) == arrays(tmp_path / "here")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("unhurried")
+def test_what_ends_all_at_once_ends_it_after_the_files_at_hand(tmp_path):
+    audio, out = tmp_path / "audio", tmp_path / "out"
+    audio.mkdir()
+    for number in range(MANY):
+        (audio / f"{number}.wav").write_bytes(encoded(noise(seed=number)))
+    process = started(audio, out, "--ray", "local", "--jobs", "1")
+    wait_for_lines(out / "fake.jsonl", 3, process)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(30) == 1
+    summary = json.loads(out.with_suffix(".stdout").read_text().splitlines()[-1])["summary"]
+    assert summary["stopped"]
+    assert 0 < summary["left"] == MANY - len(lines(out)["fake.jsonl"])
+    gone_by = time.monotonic() + 10
+    while (left := session(process)) and time.monotonic() < gone_by:
+        time.sleep(0.1)
+    assert not left, "what it started goes on without it"
 
 
 @pytest.mark.slow
