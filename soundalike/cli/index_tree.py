@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from soundalike.cli.index_vectors import index_items, make_sure_of
 from soundalike.errors import BadRequest
 
 if TYPE_CHECKING:
-    from soundalike.extract.manifest import Manifest
     from soundalike.types import Item
 
 SUFFIX = ".jsonl"  # of the manifest beside a model's folder
@@ -103,34 +101,27 @@ def index_tree(into: Destination, path: Path, collection: str, *, prefix: str = 
     CollectionExists
         The collection is of another space or dimension.
     """
-    from soundalike.extract.manifest import Manifest, decoded
+    from soundalike.extract.manifest import Latest, decoded
 
-    report = Report()
-    with closing(Manifest(path)) as manifest:
-        newest = _newest(manifest)
-        dim = len(decoded(newest["vector"]))
-        space: str = newest["space"]
-        make_sure_of(into, collection, space, dim, model=newest["model"])
-        items = _items(manifest, space, prefix, report)
-        total = len(manifest.entries)
-        index_items(into, collection, items, report, space=space, total=total)
+    lines, report = Latest(path), Report()
+    newest = lines.newest()  # what came before may be of another space
+    if newest is None:
+        raise BadRequest(f"'{path}' tells of no vector; extract something first.")
+    dim, space = len(decoded(newest["vector"])), newest["space"]
+    make_sure_of(into, collection, space, dim, model=newest["model"])
+    items = _items(lines, space, prefix, report)
+    index_items(into, collection, items, report, space=space, total=len(lines))
     return report
 
 
-def _newest(manifest: Manifest) -> dict[str, Any]:
-    """Read the last line that holds a vector: what came before may be of another space."""
-    good = [entry for entry in manifest.entries.values() if entry.error is None]
-    if not good:
-        raise BadRequest(f"'{manifest.path}' tells of no vector; extract something first.")
-    return manifest.record(max(good, key=lambda entry: entry.offset))
-
-
-def _items(manifest: Manifest, space: str, prefix: str, report: Report) -> Iterator[Item]:
+def _items(
+    records: Iterable[dict[str, Any]], space: str, prefix: str, report: Report
+) -> Iterator[Item]:
     from soundalike.extract.manifest import decoded
     from soundalike.extract.table import metadata
     from soundalike.types import Item
 
-    for record in manifest.records():
+    for record in records:
         name = prefix + record["file"]
         if record["error"] is not None:
             report.failed.append((name, f"it was not extracted: {record['error']}"))

@@ -9,12 +9,15 @@ from __future__ import annotations
 import base64
 import fcntl
 import json
+from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from soundalike.errors import BadRequest
 from soundalike.types import FloatArray
@@ -110,9 +113,7 @@ class Manifest:
 
     def record(self, entry: Entry) -> dict[str, Any]:
         """Read all that stands in the line of an entry."""
-        self._reader.seek(entry.offset)
-        record: dict[str, Any] = json.loads(self._reader.readline())
-        return record
+        return _record(self._reader, entry.offset)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Read all that stands in the line of each file, in the order of their names."""
@@ -124,19 +125,102 @@ class Manifest:
         self._reader.close()
 
     def _take(self, line: bytes) -> None:
-        """Note what a line says; one that is damaged, or not ours, says nothing."""
+        """Note what a line says."""
         offset, self._end = self._end, self._end + len(line)
-        try:
-            entry = Entry.of(json.loads(line), offset)
-        except (KeyError, TypeError, ValueError):
+        entry = _entry(line, offset)
+        if entry is None:
             return
         if entry.error is None:
             # where names have changed, an array may have become another file's
-            before = self._owners.get(entry.output, entry.file)
-            if before != entry.file:
-                self.entries.pop(before, None)
+            before = self.entries.get(self._owners.get(entry.output, entry.file))
+            if before and before.error is None and before.output == entry.output:
+                del self.entries[before.file]
             self._owners[entry.output] = entry.file
         self.entries[entry.file] = entry
+
+
+class Latest:
+    """The lines that hold of a manifest, for who goes through them once.
+
+    Of each line 24 bytes are in memory, where `Manifest` keeps a thousand.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._newest: int | None = None  # where the last line with an array begins
+        said, end = array("Q"), 0
+        with path.open("rb") as lines:
+            for line in lines:
+                offset, end = end, end + len(line)
+                entry = _entry(line, offset) if line.endswith(b"\n") else None
+                if entry is not None:
+                    is_good = entry.error is None
+                    said.extend((_digest(entry.file), is_good * _digest(entry.output), offset))
+                    self._newest = offset if is_good else self._newest
+        self._offsets = _holding(np.frombuffer(said, np.uint64).reshape(-1, 3))
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Read all that stands in each, in their order."""
+        with self.path.open("rb") as lines:
+            for offset in self._offsets.tolist():
+                yield _record(lines, offset)
+
+    def newest(self) -> dict[str, Any] | None:
+        """Read the last one that tells of an array."""
+        if self._newest is None:
+            return None
+        with self.path.open("rb") as lines:
+            return _record(lines, self._newest)
+
+
+def _holding(said: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Choose among rows of file, array (0 where there is none) and offset; gives the offsets.
+
+    The last one of a file holds, unless its array has become another file's.
+    """
+    lasts = _lasts(said[:, 0])
+    with_array = np.flatnonzero(said[:, 1])
+    owners = with_array[_lasts(said[with_array, 1])]
+    holds = (said[lasts, 1] == 0) | np.isin(lasts, owners)
+    return np.sort(said[lasts[holds], 2])
+
+
+def _lasts(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
+    """Find where each key stands for the last time."""
+    _, found = np.unique(keys[::-1], return_index=True)
+    lasts: npt.NDArray[np.intp] = len(keys) - 1 - found
+    return lasts
+
+
+def _digest(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest())
+
+
+def _entry(line: bytes, offset: int) -> Entry | None:
+    """Read a line; one that is damaged, or not ours, says nothing."""
+    try:
+        return Entry.of(json.loads(line), offset)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _record(lines: BinaryIO, offset: int) -> dict[str, Any]:
+    lines.seek(offset)
+    record: dict[str, Any] = json.loads(lines.readline())
+    return record
 
 
 class Journal(Manifest):
