@@ -21,7 +21,7 @@ from soundalike.types import FloatArray
 
 FILE = "narrowing.npy"
 WIDTHS = (64, 128, 256)
-LEAST_SAVING = 4  # a row of half the length is hardly read more quickly
+LEAST_SAVING = 2  # times shorter
 MOST_LOST = 0.005  # share of the true neighbours
 SPARE = 1  # times as many rows more as are wanted are compared in full
 FITTED_ON = 16_384  # rows, at the most
