@@ -7,14 +7,16 @@ from soundalike.catalogue import LocalCatalogue
 from soundalike.types import Item
 
 SPACE = "fake/0123456789ab"
-DIM, COUNT, K = 24, 1200, 10
+DIM, SPREAD, COUNT, K = 160, 24, 1200, 10  # along so few directions that an index may be narrow
 ENGINES = ["exact", "annoy", "faiss"]
 
 
 def clustered(count, seed):
-    centres = np.random.default_rng(0).normal(size=(20, DIM))
-    rng = np.random.default_rng(seed)
-    return (centres[rng.integers(0, 20, count)] + rng.normal(size=(count, DIM))).astype(np.float32)
+    fixed, rng = np.random.default_rng(0), np.random.default_rng(seed)
+    centres, basis = fixed.normal(size=(20, SPREAD)), np.linalg.qr(fixed.normal(size=(DIM, SPREAD)))
+    points = centres[rng.integers(0, 20, count)] + rng.normal(size=(count, SPREAD))
+    noise = 0.02 * rng.normal(size=(count, DIM))
+    return (points @ basis[0].T + noise).astype(np.float32)
 
 
 QUERIES = clustered(60, seed=2)
@@ -72,6 +74,11 @@ def test_it_serves_and_says_so(filled, engine):
     answers = ask(filled, QUERIES[:5])
     assert {one.exact for one in answers} == {not indexed}
     assert {one.recall for one in answers} == {info.recall}
+
+
+def test_what_is_indexed_are_few_numbers_of_each_vector(filled, engine, tmp_path):
+    narrow = list(tmp_path.glob("indexes/*/*/narrowing.npy"))
+    assert [np.load(one).shape for one in narrow] == ([] if engine == "exact" else [(DIM, 64)])
 
 
 def test_most_neighbours_are_found_and_their_scores_are_the_cosines(filled):
