@@ -24,7 +24,7 @@ from soundalike.types import FloatArray
 FILE = "faiss.index"
 LINKS = 16
 BUILD_EFFORT = 100
-ROWS_AT_ONCE = 16_384
+BYTES_AT_ONCE = 1 << 30
 STORED_AS = faiss.ScalarQuantizer.QT_fp16  # half the bytes to read, and two thirds of the time
 
 
@@ -87,9 +87,14 @@ class FaissEngine(ApproximateEngine):
 
 
 def _add(index: Any, vectors: FloatArray, rows: Rows) -> None:
-    """Take in rows, in runs that fit into memory."""
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        index.add(vectors[rows[start : start + ROWS_AT_ONCE]])
+    """Take in rows, in runs that fit into memory, and as long as that allows.
+
+    Within a run the library links rows in an order drawn by chance. Short runs of rows that are
+    near each other make a graph in which no effort finds all the way.
+    """
+    step = max(1, BYTES_AT_ONCE // vectors[:1].nbytes)
+    for start in range(0, len(rows), step):
+        index.add(vectors[rows[start : start + step]])
 
 
 @lru_cache(maxsize=64)

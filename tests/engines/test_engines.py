@@ -254,6 +254,19 @@ class TestAnnoy:
         assert np.mean(as_near) < recall(ours, vectors, queries, 10) - 0.1
 
 
+class TestFaiss:
+    def test_rows_are_linked_in_long_runs_for_short_ones_of_near_rows_hide_some(self, monkeypatch):
+        faiss = pytest.importorskip("soundalike.engines.faiss")
+        vectors, queries = clustered(30_000, 16, seed=1), clustered(300, 16, seed=2)
+        engines_of = []
+        for most in (faiss.BYTES_AT_ONCE, 1000 * vectors[:1].nbytes):
+            monkeypatch.setattr(faiss, "BYTES_AT_ONCE", most)
+            engines_of.append(faiss.FaissEngine.build(vectors).with_effort(40))
+        long, short = (recall(engine, vectors, queries, 10) for engine in engines_of)
+        assert long > short
+        assert long >= 0.97
+
+
 class TestExact:
     def test_many_queries_are_cut_into_blocks_that_cover_them_all(self):
         cut = list(blocks(10, BLOCK_SCORES // 4))
