@@ -21,7 +21,7 @@ from soundalike.types import FloatArray
 
 FILE = "narrowing.npy"
 WIDTHS = (64, 128, 256)
-LEAST_SAVING = 2  # times shorter
+LEAST_SAVED = 128  # numbers of each vector; a row of 64 is read no more quickly than one of 128
 MOST_LOST = 0.005  # share of the true neighbours
 SPARE = 1  # times as many rows more as are wanted are compared in full
 FITTED_ON = 16_384  # rows, at the most
@@ -59,7 +59,7 @@ class Narrowing:
             there are too few rows to tell.
         """
         dim = vectors.shape[1]
-        widths = [width for width in WIDTHS if width * LEAST_SAVING <= dim]
+        widths = [width for width in WIDTHS if dim - width >= LEAST_SAVED]
         if not widths or not len(sample.rows):
             return cls(None)
         directions = _by_spread(vectors)

@@ -7,7 +7,7 @@ from soundalike.catalogue import LocalCatalogue
 from soundalike.types import Item
 
 SPACE = "fake/0123456789ab"
-DIM, SPREAD, COUNT, K = 160, 24, 1200, 10  # along so few directions that an index may be narrow
+DIM, SPREAD, COUNT, K = 192, 24, 1200, 10  # along so few directions that an index may be narrow
 ENGINES = ["exact", "annoy", "faiss"]
 
 
