@@ -185,6 +185,31 @@ def test_the_command_line_recommends_by_file_and_by_id(running):
     assert "nothing" in unknown.stderr
 
 
+def test_the_command_line_passes_on_what_is_demanded(running):
+    path = running.folder / "data/demo/bell/bell-01.wav"
+    asked = [
+        "recommend",
+        path,
+        "--json",
+        "-k",
+        4,
+        "--filter",
+        '{"label": {"in": ["bell", "rain"]}}',
+    ]
+    asked += ["--cap", "label:2", "--exclude", "bell/bell-01.wav", "--like", "bell/bell-02.wav"]
+    asked += ["--dislike", "rain/rain-01.wav", "--diversity", 0.3, "--min-score", -1, "--exact"]
+    done = soundalike(*asked, env=running.environment)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    assert sorted(one["metadata"]["label"] for one in results) == ["bell", "bell", "rain", "rain"]
+    named = {"bell/bell-01.wav", "bell/bell-02.wav", "rain/rain-01.wav"}
+    assert named.isdisjoint(one["id"] for one in results)
+    assert all("rank_score" in one for one in results)
+    one = soundalike("recommend", path, "--collapse", -1, "--json", env=running.environment)
+    (only,) = json.loads(one.stdout)["results"]
+    assert len(only["same"]) == 100
+
+
 def test_indexing_again_embeds_only_what_changed(running, tmp_path):
     folder = tmp_path / "music"
     (folder / "piano").mkdir(parents=True)

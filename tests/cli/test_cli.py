@@ -53,7 +53,18 @@ def test_wrong_use_is_2(wav, arguments, capsys):
     assert capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["nothing"], ["serve", "nothing"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nothing"],
+        ["serve", "nothing"],
+        ["recommend", "an id", "--filter", "jazz"],
+        ["recommend", "an id", "--filter", "[]"],
+        ["recommend", "an id", "--cap", "artist"],
+        ["recommend", "an id", "--cap", "artist:many"],
+    ],
+)
 def test_what_cannot_be_parsed_is_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
