@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from soundalike.embedders import resnets
-from soundalike.embedders.base import Card
+from soundalike.embedders.base import Card, WindowVectors
 from soundalike.embedders.features import widest
 from soundalike.embedders.ported import Ported
 from soundalike.embedders.weights import Part, Source
-from soundalike.types import FloatArray, Frames, Window
+from soundalike.types import FloatArray, Window
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ HEAD = "audio."
 ATTENTION_KERNELS = ((3, 1), (1, 5), (3, 1), (1, 5), (3, 5))
 
 
-class AudioClip(Ported):
+class AudioClip(WindowVectors, Ported):
     """A frame is the vector of five seconds, of unit length."""
 
     card = Card(
@@ -99,14 +99,12 @@ class AudioClip(Ported):
 
         import torch
 
-        with torch.device("meta"):
-            network = make_network()
         mine = {
             name.removeprefix(HEAD): tensor
             for name, tensor in state.items()
             if name.startswith(HEAD)
         }
-        filled = self.fill(network, mine)
+        filled = self.fill(make_network, mine)
         self._transform = transform(filled)
         picture = torch.zeros(1, BANDS, ROWS, FRAMES)
         self._network = self.place(filled, picture, how=answers)
@@ -118,21 +116,12 @@ class AudioClip(Ported):
         before = round(lacking / 2)
         return np.pad(window.samples, (before, lacking - before), mode="edge")
 
-    def hear(self, samples: torch.Tensor) -> torch.Tensor:
-        """Compute the vector of a window, of unit length, shape (1, 1024)."""
-        return self.hear_all(samples[None])[0]
-
     def hear_all(self, samples: torch.Tensor) -> torch.Tensor:
         """Compute the vectors of N windows, of unit length, shape (N, 1, 1024)."""
         from torch.nn.functional import normalize
 
         seen = pictures(widest(samples), self._transform)
         return normalize(self._network(seen.float()), dim=-1)[:, None]
-
-    def join(self, parts: Sequence[FloatArray], windows: Sequence[Window]) -> Frames:
-        """Make the frames of a clip: its windows' vectors, which count by their seconds."""
-        seconds = np.array([window.seconds for window in windows])
-        return Frames(np.concatenate(parts), self.card.frame_rate_hz, seconds)
 
 
 def make_network() -> torch.nn.Module:

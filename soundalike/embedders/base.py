@@ -248,6 +248,15 @@ class Embedder(ABC):
         return None
 
 
+class WindowVectors(Embedder):
+    """An embedder whose frames are the vectors of whole windows, one of each."""
+
+    def join(self, parts: list[FloatArray], windows: Sequence[Window]) -> Frames:
+        """Make the frames of a clip: its windows' vectors, which count by their seconds."""
+        seconds = np.array([window.seconds for window in windows])
+        return Frames(np.concatenate(parts), self.card.frame_rate_hz, seconds)
+
+
 def parse_options(card: Card, text: str) -> dict[str, str]:
     """Read options as they stand behind the colon of an embedder's name.
 

@@ -199,6 +199,22 @@ class Checkpointed(Embedder):
                 heard.update(zip(rows, frames.cpu().numpy(), strict=True))
         return [heard[row] for row in range(len(batch))]
 
+    @abstractmethod
+    def hear_all(self, samples: torch.Tensor) -> torch.Tensor:
+        """Compute the frames, shape (N, T, frame_dim), of N prepared windows of one shape."""
+
+    def unfit(self, why: str) -> Quarantined:
+        """Make the fault that says why the checkpoint cannot be used."""
+        return Quarantined(
+            f"The checkpoint of '{self.card.key}' is unfit: {why}. Remove '{self.folder}' and "
+            f"bring it again with '{weights.pull_command(self.card.key, self.source)}'.",
+            model=self.card.key,
+        )
+
+
+class OneByOne(Checkpointed):
+    """An embedder that hears one window after the other, each in pieces that go together."""
+
     def hear_all(self, samples: torch.Tensor) -> torch.Tensor:
         """Compute the frames, shape (N, T, frame_dim), of N prepared windows of one shape."""
         import torch
@@ -208,14 +224,6 @@ class Checkpointed(Embedder):
     @abstractmethod
     def hear(self, samples: torch.Tensor) -> torch.Tensor:
         """Compute the frames, shape (T, frame_dim), of one prepared window."""
-
-    def unfit(self, why: str) -> Quarantined:
-        """Make the fault that says why the checkpoint cannot be used."""
-        return Quarantined(
-            f"The checkpoint of '{self.card.key}' is unfit: {why}. Remove '{self.folder}' and "
-            f"bring it again with '{weights.pull_command(self.card.key, self.source)}'.",
-            model=self.card.key,
-        )
 
 
 def _stacked(windows: Sequence[FloatArray]) -> FloatArray:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from soundalike.embedders import weights
-from soundalike.embedders.base import Card
+from soundalike.embedders.base import Card, WindowVectors
 from soundalike.embedders.features import MelSettings, log_mel, widest
 from soundalike.embedders.pretrained import CONFIG, PREPROCESSOR, Pretrained
 from soundalike.embedders.weights import Part, Source
 from soundalike.errors import Quarantined, WeightsMissing
-from soundalike.types import FloatArray, Frames, Window
+from soundalike.types import FloatArray, Window
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,7 @@ DIM = 512
 TOKENIZERS = ("tokenizer.json", "vocab.json")  # the latter beside merges.txt
 
 
-class Clap(Pretrained):
+class Clap(WindowVectors, Pretrained):
     """The audio tower stays in memory; the text tower is loaded for the first text."""
 
     card = Card(
@@ -142,21 +142,12 @@ class Clap(Pretrained):
         repeated = np.tile(window.samples, WINDOW_SAMPLES // len(window.samples))
         return np.pad(repeated, (0, WINDOW_SAMPLES - len(repeated)))
 
-    def hear(self, samples: torch.Tensor) -> torch.Tensor:
-        """Compute the vector of a window, of unit length, shape (1, 512)."""
-        return self.hear_all(samples[None])[0]
-
     def hear_all(self, samples: torch.Tensor) -> torch.Tensor:
         """Compute the vectors of N windows, each of unit length, shape (N, 1, 512)."""
         from torch.nn.functional import normalize
 
         level = log_mel(widest(samples), self.mel).float()
         return normalize(self._tower(level[:, None]), dim=-1)[:, None]
-
-    def join(self, parts: Sequence[FloatArray], windows: Sequence[Window]) -> Frames:
-        """Make the frames of a clip: its windows' vectors, which count by their seconds."""
-        seconds = np.array([window.seconds for window in windows])
-        return Frames(np.concatenate(parts), self.card.frame_rate_hz, seconds)
 
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         """Embed texts, one by one, into vectors of unit length.

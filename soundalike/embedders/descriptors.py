@@ -14,7 +14,7 @@ from typing import cast
 import numpy as np
 
 from soundalike.embedders import mfcc, weights
-from soundalike.embedders.base import Card, Embedder
+from soundalike.embedders.base import Card, WindowVectors
 from soundalike.embedders.descriptor_blocks import (
     DIM,
     LONG,
@@ -26,14 +26,14 @@ from soundalike.embedders.descriptor_blocks import (
 )
 from soundalike.embedders.reading import unusable
 from soundalike.embedders.weights import Part, Source
-from soundalike.types import FloatArray, Frames, Window
+from soundalike.types import FloatArray, Window
 
 WINDOW_S = 10.0
 MOST_DEVIATIONS = 5.0
 MEAN, DEVIATION = "mean", "deviation"
 
 
-class Descriptors(Embedder):
+class Descriptors(WindowVectors):
     """A frame is the vector of ten seconds, or of what there is of them."""
 
     card = Card(
@@ -107,8 +107,3 @@ class Descriptors(Embedder):
         standard = (numbers - self._mean) / self._deviation
         clipped: FloatArray = np.clip(standard, -MOST_DEVIATIONS, MOST_DEVIATIONS)
         return clipped * scale()
-
-    def join(self, parts: list[FloatArray], windows: Sequence[Window]) -> Frames:
-        """Make the frames of a clip: its windows' vectors, which count by their seconds."""
-        seconds = np.array([window.seconds for window in windows])
-        return Frames(np.concatenate(parts), self.card.frame_rate_hz, seconds)

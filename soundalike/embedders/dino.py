@@ -12,6 +12,7 @@ import numpy as np
 
 from soundalike.audio import colours, spectra
 from soundalike.embedders.base import Card
+from soundalike.embedders.checkpointed import OneByOne
 from soundalike.embedders.pretrained import Pretrained
 from soundalike.embedders.weights import Part, Source
 from soundalike.types import FloatArray, Window
@@ -82,7 +83,7 @@ def _card(key: str, original: str, *, dim: int, patch: int) -> Card:
     )
 
 
-class _Dino(Pretrained):
+class _Dino(OneByOne, Pretrained):
     """What the four have in common; a frame is what is seen in one window of the picture."""
 
     patch: ClassVar[int]

@@ -105,10 +105,8 @@ class EncodecMae(Ported):
 
         import torch
 
-        with torch.device("meta"):
-            network = make_network()
         frames = torch.zeros(1, SAMPLE_RATE_HZ // HOP_SAMPLES, BANDS + 1)
-        self._network = self.place(self.fill(network, used), frames, how=answers, varying=[1])
+        self._network = self.place(self.fill(make_network, used), frames, how=answers, varying=[1])
         self.probe()
 
     def _check_shared(self, state: Mapping[str, torch.Tensor]) -> None:
@@ -133,10 +131,6 @@ class EncodecMae(Ported):
         attended = np.arange(len(level)) < len(window.samples) // ATTENDED_HOP_SAMPLES
         added = np.where(attended, 0.0, UNATTENDED)
         return np.column_stack([level, added]).astype(np.float32)
-
-    def hear(self, samples: torch.Tensor) -> torch.Tensor:
-        """Compute the frames of a window, shape (T, 768)."""
-        return self.hear_all(samples[None])[0]
 
     def hear_all(self, samples: torch.Tensor) -> torch.Tensor:
         """Compute the frames of N windows, shape (N, T, 768)."""

@@ -134,6 +134,6 @@ class Lyrics(Pretrained):
         """Refuse a sound with BadRequest."""
         raise self.deaf()
 
-    def hear(self, samples: torch.Tensor) -> torch.Tensor:
+    def hear_all(self, samples: torch.Tensor) -> torch.Tensor:
         """Refuse a sound with BadRequest."""
         raise self.deaf()

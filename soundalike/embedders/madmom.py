@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from soundalike import pooling
 from soundalike.embedders.base import Card
+from soundalike.embedders.checkpointed import OneByOne
 from soundalike.embedders.packages import Archive, Member, Packed
 from soundalike.embedders.peepholes import Networks, make_layers
 from soundalike.embedders.ported import Ported
@@ -76,7 +77,7 @@ MADMOM = Archive(
 Wide = npt.NDArray[np.float64]
 
 
-class Madmom(Ported):
+class Madmom(OneByOne, Ported):
     """A frame is how surely there is a beat, the mean of what eight networks say."""
 
     runtime = "numpy"
@@ -120,11 +121,8 @@ class Madmom(Ported):
         """
         state = self.read_weights()
 
-        import torch
-
-        with torch.device("meta"):
-            layers = make_layers(len(MEMBERS), feature_count())
-        self._networks = Networks(self.fill(layers, state))
+        layers = self.fill(functools.partial(make_layers, len(MEMBERS), feature_count()), state)
+        self._networks = Networks(layers)
         self.probe()
 
     def prepare(self, window: Window) -> FloatArray:

@@ -121,10 +121,6 @@ class _Mert(Pretrained):
         """Bring a window to zero mean and unit variance where the checkpoint says so."""
         return standardized(window.samples) if self.normalizes else window.samples
 
-    def hear(self, samples: torch.Tensor) -> torch.Tensor:
-        """Compute the chosen layer's frames of a window, shape (T, frame_dim)."""
-        return self.hear_all(samples[None])[0]
-
     def hear_all(self, samples: torch.Tensor) -> torch.Tensor:
         """Compute the chosen layer's frames of N windows, shape (N, T, frame_dim).
 

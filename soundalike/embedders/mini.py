@@ -135,10 +135,6 @@ class Mini(Checkpointed):
             return super().run(batch)
         return [self._in_numpy(spectrogram) for spectrogram in batch]
 
-    def hear(self, samples: torch.Tensor) -> torch.Tensor:
-        """Compute the frames of one spectrogram, shape (T, 512)."""
-        return self.hear_all(samples[None])[0]
-
     def hear_all(self, samples: torch.Tensor) -> torch.Tensor:
         """Compute the frames of N spectrograms, shape (N, T, 512)."""
         return self._placed(samples)

@@ -98,10 +98,6 @@ class Music2Vec(Pretrained):
             return standardized(window.samples)
         return window.samples
 
-    def hear(self, samples: torch.Tensor) -> torch.Tensor:
-        """Compute the last layer's frames of a window, shape (T, 768)."""
-        return self.hear_all(samples[None])[0]
-
     def hear_all(self, samples: torch.Tensor) -> torch.Tensor:
         """Compute the last layer's frames of N windows, shape (N, T, 768).
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from soundalike.audio.spectra import SMALLEST_POWER
 from soundalike.embedders.base import Card
+from soundalike.embedders.checkpointed import OneByOne
 from soundalike.embedders.features import MelSettings, mel_filters, widest
 from soundalike.embedders.ported import Ported
 from soundalike.embedders.weights import Part, Source
@@ -46,7 +47,7 @@ KERAS_NAMES = {
 }
 
 
-class OpenL3(Ported):
+class OpenL3(OneByOne, Ported):
     """A frame is what is heard in the second around each tenth of a second."""
 
     card = Card(
@@ -98,10 +99,8 @@ class OpenL3(Ported):
 
         import torch
 
-        with torch.device("meta"):
-            network = make_network()
         spectrogram = torch.zeros(1, 1, MEL.bands, COLUMNS)
-        self._network = self.place(self.fill(network, state), spectrogram)
+        self._network = self.place(self.fill(make_network, state), spectrogram)
         self.probe()
 
     def prepare(self, window: Window) -> FloatArray:

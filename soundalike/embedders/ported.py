@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from soundalike.embedders.checkpointed import Checkpointed
@@ -15,17 +15,19 @@ class Ported(Checkpointed):
     """An embedder with a network of our own.
 
     Its `load` reads the state, gives it the network's names where they are
-    others, has `fill` bring the two together, then `place` and `probe`.
+    others, has `fill` make the network of it, then `place` and `probe`.
     """
 
-    def fill(self, network: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
-        """Fill a network with weights.
+    def fill(
+        self, make: Callable[[], torch.nn.Module], state: Mapping[str, torch.Tensor]
+    ) -> torch.nn.Module:
+        """Make a network and fill it with weights.
 
         Parameters
         ----------
-        network : Module
-            As it was built, best on the meta device, for its own weights are thrown away. What
-            it computes itself has to stand in plain buffers off that device.
+        make : callable
+            Builds it; called on the meta device, for what it draws is thrown away. What the
+            network computes itself has to stand in plain buffers off that device.
         state : mapping of str to Tensor
             All of its floating weights and nothing else. Counters of batches may be there or
             not: nothing is computed from them.
@@ -33,7 +35,7 @@ class Ported(Checkpointed):
         Returns
         -------
         Module
-            The same one, in float32 and evaluation mode.
+            In float32 and evaluation mode.
 
         Raises
         ------
@@ -42,6 +44,8 @@ class Ported(Checkpointed):
         """
         import torch
 
+        with torch.device("meta"):
+            network = make()
         whole = network.state_dict()
         wanted, found = _floating(whole), _floating(state)
         self.refuse_names(

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from soundalike import pooling
 from soundalike.audio import spectra
 from soundalike.embedders.base import Card
+from soundalike.embedders.checkpointed import OneByOne
 from soundalike.embedders.notes import file_digest
 from soundalike.embedders.ported import Ported
 from soundalike.embedders.weights import Part, Source
@@ -66,7 +67,7 @@ class Rows(Frames):
     raw: FloatArray
 
 
-class Vggish(Ported):
+class Vggish(OneByOne, Ported):
     """A frame is what is heard in 0.96 s, as the 128 bytes that AudioSet's features are."""
 
     card = Card(
@@ -118,10 +119,8 @@ class Vggish(Ported):
 
         import torch
 
-        with torch.device("meta"):
-            network = make_network()
         patch = torch.zeros(1, 1, PATCH_FRAMES, BANDS)
-        self._network = self.place(self.fill(network, state), patch, how=answers)
+        self._network = self.place(self.fill(make_network, state), patch, how=answers)
         self.probe()
 
     def _read_pca(self) -> tuple[Floats, Floats]:

@@ -5,17 +5,14 @@ The text and picture towers of CLIP are not part of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from soundalike.embedders import resnets
-from soundalike.embedders.base import Card
+from soundalike.embedders.base import Card, WindowVectors
 from soundalike.embedders.features import widest
 from soundalike.embedders.ported import Ported
 from soundalike.embedders.weights import Part, Source
-from soundalike.types import FloatArray, Frames, Window
+from soundalike.types import FloatArray, Window
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +31,7 @@ ENCODER, PROJECTION = "audio_encoder.", "audio_transform."
 STORED_WINDOW = f"{ENCODER}spectrogram.window"  # of the Fourier transform, which is known
 
 
-class Wav2Clip(Ported):
+class Wav2Clip(WindowVectors, Ported):
     """A frame is the vector of ten seconds, or of what there is of them."""
 
     card = Card(
@@ -80,34 +77,23 @@ class Wav2Clip(Ported):
 
         import torch
 
-        with torch.device("meta"):
-            network = make_network()
         mine = {
             name: tensor
             for name, tensor in state.items()
             if name.startswith((ENCODER, PROJECTION)) and name != STORED_WINDOW
         }
         example = torch.zeros(1, 1, FFT_SIZE // 2 + 1, 1 + SAMPLE_RATE_HZ // HOP_SAMPLES)
-        self._network = self.place(self.fill(network, mine), example, how=answers, varying=[3])
+        self._network = self.place(self.fill(make_network, mine), example, how=answers, varying=[3])
         self.probe()
 
     def prepare(self, window: Window) -> FloatArray:
         """Take the samples as they are."""
         return window.samples
 
-    def hear(self, samples: torch.Tensor) -> torch.Tensor:
-        """Compute the vector of a window, shape (1, 512)."""
-        return self.hear_all(samples[None])[0]
-
     def hear_all(self, samples: torch.Tensor) -> torch.Tensor:
         """Compute the vectors of N windows, shape (N, 1, 512)."""
         level = log_spectrogram(widest(samples)).float()
         return self._network(level[:, None])[:, None]
-
-    def join(self, parts: Sequence[FloatArray], windows: Sequence[Window]) -> Frames:
-        """Make the frames of a clip: its windows' vectors, which count by their seconds."""
-        seconds = np.array([window.seconds for window in windows])
-        return Frames(np.concatenate(parts), self.card.frame_rate_hz, seconds)
 
 
 def log_spectrogram(samples: torch.Tensor) -> torch.Tensor:

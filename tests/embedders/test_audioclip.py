@@ -87,9 +87,7 @@ def weighing(plain, name, x, size):
 @pytest.mark.parametrize("seconds", [5.0, 0.7])
 def test_pictures_are_the_formulas(models, seconds):
     head = head_of(models / "audioclip")
-    with torch.device("meta"):
-        network = audioclip.make_network()
-    matrix = audioclip.transform(create("audioclip").fill(network, head))
+    matrix = audioclip.transform(create("audioclip").fill(audioclip.make_network, head))
     samples = prepared(sound(seconds))
     found = audioclip.pictures(torch.from_numpy(samples).double()[None], matrix)[0]
     powers = (10 ** (one / 10) for one in (found.numpy(), picture(head, samples)))
@@ -117,9 +115,7 @@ def test_the_network_has_the_published_size():
 def test_the_network_answers_as_a_plain_one(models, shape):
     head = head_of(models / "audioclip")
     embedder = create("audioclip")
-    with torch.device("meta"):
-        network = audioclip.make_network()
-    filled = embedder.fill(network, head)
+    filled = embedder.fill(audioclip.make_network, head)
     seen = torch.empty(shape).normal_(-40, 20, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         found = audioclip.answers(filled, seen[None])[0]
@@ -130,9 +126,7 @@ def test_the_network_answers_as_a_plain_one(models, shape):
 def test_the_network_of_full_depth_answers_as_a_plain_one(tmp_path):
     depths = (3, 4, 6, 3)
     head = head_of(write_audioclip(tmp_path / "audioclip", width=64, depths=depths))
-    with torch.device("meta"):
-        network = audioclip.make_network()
-    filled = create("audioclip").fill(network, head)
+    filled = create("audioclip").fill(audioclip.make_network, head)
     seen = torch.empty(3, 70, 40).normal_(-40, 20, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         found = audioclip.answers(filled, seen[None])[0]

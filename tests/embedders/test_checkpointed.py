@@ -110,9 +110,6 @@ class Listening(Checkpointed):
         self.given = samples
         return torch.zeros(len(samples), 1, 128)
 
-    def hear(self, samples):
-        raise NotImplementedError
-
 
 def test_a_clip_alone_is_not_copied_on_its_way_to_the_network():
     embedder, clip = Listening(), np.ones(1000, np.float32)
