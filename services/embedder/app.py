@@ -67,8 +67,8 @@ def create_app(settings: EmbedderSettings | None = None) -> FastAPI:
         settings,
         [
             routes.make_router(settings, extractors, batching, default),
-            text.make_router(settings, extractors),
-            pictures.make_router(settings),
+            text.make_router(settings, extractors, batching),
+            pictures.make_router(settings, batching),
             dialects.make_router(extractors, batching),
             openai.make_router(settings, extractors, batching),
         ],

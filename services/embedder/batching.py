@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
@@ -27,6 +28,8 @@ from soundalike.extract.extraction import Extraction
 from soundalike.extract.extractor import Extractor
 from soundalike.extract.hearing import Run
 from soundalike.types import FloatArray
+
+Done = TypeVar("Done")
 
 FRAMES = "none"  # the pooling that leaves frames as they are
 FEEDERS = 64  # twice the largest batch: one fills while the other runs
@@ -198,6 +201,28 @@ class Batching:
             raise
         self._counters.count(extraction)
         return extraction
+
+    async def do(self, seconds: float, work: Callable[[], Done]) -> Done:
+        """Do other work in turn with the sounds, on a thread that they would have.
+
+        Parameters
+        ----------
+        seconds : float
+            As how many seconds of sound it counts.
+        work : callable
+            Where the caller is cancelled before it begins, it never does.
+
+        Raises
+        ------
+        Overloaded
+            Too much waits already.
+        """
+        self.backlog.enter(seconds)
+        working = self._workers.submit(work)
+        working.add_done_callback(
+            lambda done: self.backlog.leave(seconds, done=not done.cancelled())
+        )
+        return await asyncio.wrap_future(working)
 
     def close(self) -> None:
         """Let what runs finish, and drop what waits."""

@@ -22,6 +22,7 @@ from services.common.wire import Body, Json, parse
 from services.embedder.batching import Batching, Wish
 from services.embedder.presence import unless_gone
 from services.embedder.settings import MOST_CHARACTERS, MOST_TEXTS, EmbedderSettings
+from services.embedder.text import read
 from soundalike.errors import BadRequest, SoundalikeError
 from soundalike.extract.extractor import Extractor
 from soundalike.extract.loading import Extractors
@@ -109,7 +110,7 @@ def make_router(
         inputs = _inputs(wanted, settings.max_batch)
         extractor = await asyncio.wrap_future(extractors.begin(wanted.model or settings.model))
         texts = [each for each in inputs if isinstance(each, str)]
-        of_texts = iter(await _read(extractor, texts))
+        of_texts = iter(await read(batching, extractor, texts) if texts else ())
         sounds = [io.BytesIO(each) for each in inputs if isinstance(each, bytes)]
         of_sounds = iter(await _heard(batching, extractor, sounds, inputs))
         vectors = [next(of_texts if isinstance(each, str) else of_sounds) for each in inputs]
@@ -177,10 +178,6 @@ def _decoded(uri: str, at: str) -> bytes:
         return base64.b64decode(content, validate=True)
     except ValueError:  # binascii.Error is one too; letters beyond ASCII are a plain one
         raise BadRequest(f"What follows ';base64,' in {at} is not base64.", at=at) from None
-
-
-async def _read(extractor: Extractor, texts: list[str]) -> list[FloatArray]:
-    return list(await run_in_threadpool(extractor.embed_texts, texts)) if texts else []
 
 
 async def _heard(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Annotated
+from functools import partial
+from typing import Annotated, BinaryIO
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
@@ -11,27 +11,35 @@ from starlette.responses import Response
 
 from services.common.bodies import read_upload
 from services.common.openapi import file_body
+from services.embedder.batching import Batching
+from services.embedder.presence import unless_gone
 from services.embedder.settings import EmbedderSettings
+from soundalike.audio.decode import expected_seconds
 from soundalike.pictures import drawing, spectrograms
 from soundalike.pictures.settings import Kind, Settings
 
 PNG = "image/png"
 
 
-def make_router(settings: EmbedderSettings) -> APIRouter:
+def make_router(settings: EmbedderSettings, batching: Batching) -> APIRouter:
     """Make the routes of the pictures.
 
     Parameters
     ----------
     settings : EmbedderSettings
-        How many sounds are worked on at the same time, and how long one may be.
+        How long a sound may be.
+    batching : Batching
+        Where sounds wait their turn.
 
     Returns
     -------
     APIRouter
     """
     router = APIRouter()
-    room = asyncio.Semaphore(settings.threads)
+
+    def draw(file: BinaryIO, kind: Kind, wished: Settings, *, bare: bool) -> bytes:
+        computed = spectrograms.compute(file, [kind], wished, max_seconds=settings.max_seconds)
+        return drawing.png(computed[kind], bare=bare)
 
     @router.post(
         "/pictures/{kind}",
@@ -46,15 +54,10 @@ def make_router(settings: EmbedderSettings) -> APIRouter:
         wished: Annotated[Settings, Depends()],
         bare: Annotated[bool, Query(description="the colours alone, without axes")] = False,
     ) -> Response:
-        async with read_upload(request) as upload, room:
-            computed = await run_in_threadpool(
-                spectrograms.compute,
-                upload.file,
-                [kind],
-                wished,
-                max_seconds=settings.max_seconds,
-            )
-            drawn = await run_in_threadpool(drawing.png, computed[kind], bare=bare)
+        async with read_upload(request) as upload:
+            seconds = await run_in_threadpool(expected_seconds, upload.file, settings.max_seconds)
+            work = partial(draw, upload.file, kind, wished, bare=bare)
+            drawn = await unless_gone(request, batching.do(seconds, work))
         return Response(drawn, media_type=PNG)
 
     return router

@@ -2,6 +2,7 @@ import asyncio
 import io
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -192,6 +193,30 @@ def test_a_full_queue_refuses_and_says_when_to_come_back():
         work.close()
 
     asyncio.run(embed())
+
+
+def test_other_work_waits_its_turn_among_the_sounds():
+    device, done = Processor(), []
+
+    async def embed():
+        work = batching(threads=1, queue_seconds=5)
+        device.free.clear()
+        heard = asyncio.ensure_future(work.embed(Extractor(device), sound(2.0), Wish()))
+        await until(lambda: work.backlog.seconds == 2)
+        waiting = [asyncio.ensure_future(work.do(1, partial(done.append, each))) for each in "ab"]
+        await until(lambda: work.backlog.seconds == 4)
+        with pytest.raises(Overloaded):
+            await work.do(2, partial(done.append, "c"))
+        waiting[0].cancel()
+        await until(lambda: work.backlog.seconds == 3)
+        assert not done
+        device.free.set()
+        await asyncio.gather(heard, waiting[1])
+        await until(lambda: work.backlog.seconds == 0)
+        work.close()
+
+    asyncio.run(embed())
+    assert done == ["b"]
 
 
 def test_when_to_come_back_is_worked_out_from_what_was_done():

@@ -1,9 +1,13 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
 from services.embedder.app import create_app
 from services.embedder.settings import EmbedderSettings
+from soundalike.embedders.fake import Fake
 from soundalike.extract.extractor import PHRASINGS
 from soundalike.extract.loading import Extractors
 from tests.sounds import encoded, noise
@@ -41,6 +45,29 @@ def test_phrasings_are_averaged(client):
     )
     mean = raw.mean(axis=0)
     np.testing.assert_allclose(told["vectors"], [mean / np.linalg.norm(mean)], atol=1e-6)
+
+
+def test_more_texts_than_may_wait_are_sent_away(monkeypatch):
+    begun, free = threading.Event(), threading.Event()
+    read = Fake.embed_texts
+
+    def slowly(self, texts):
+        begun.set()
+        assert free.wait(60)
+        return read(self, texts)
+
+    monkeypatch.setattr(Fake, "embed_texts", slowly)
+    app = create_app(EmbedderSettings(model="fake", queue_seconds=3, threads=1))
+    with TestClient(app) as client, ThreadPoolExecutor() as others:
+        first = others.submit(client.post, "/embed/text", json={"texts": ["rain", "snow"]})
+        assert begun.wait(60)
+        refused = client.post("/embed/text", json={"texts": ["wind", "hail"]})
+        spoken = client.post("/v1/embeddings", json={"input": ["wind", "hail"], "model": "fake"})
+        free.set()
+        assert first.result().status_code == 200
+    assert refused.status_code == spoken.status_code == 429
+    assert refused.json()["code"] == "overloaded"
+    assert int(refused.headers["retry-after"]) >= 1
 
 
 @pytest.mark.parametrize(
