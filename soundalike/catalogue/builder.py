@@ -89,7 +89,7 @@ def build(
     into = Path(folder)
     into.mkdir(parents=True)
     source = _copy(Path(database), collection, into)
-    vectors = np.load(into / files.VECTORS, mmap_mode="r").view(np.ndarray)
+    vectors = files.open_matrix(into / files.VECTORS, (source.items, source.dim))
     fitted, fitted_at = source.fitted, source.fitted_at
     if refit or transform != source.transform:
         fitted = _fit(transform, vectors)
@@ -190,9 +190,9 @@ def _place(vectors: FloatArray, fitted: Fitted | None, folder: Path) -> FloatArr
         fitted.items(vectors[start : start + ROWS_AT_ONCE])
         for start in range(0, len(vectors), ROWS_AT_ONCE)
     )
-    files.write_matrix(folder / files.PLACES, (len(vectors), width), blocks)
-    placed: FloatArray = np.load(folder / files.PLACES, mmap_mode="r").view(np.ndarray)
-    return placed
+    shape = len(vectors), width
+    files.write_matrix(folder / files.PLACES, shape, blocks)
+    return files.open_matrix(folder / files.PLACES, shape)
 
 
 def _smoke(stored: files.Stored, folder: str) -> None:

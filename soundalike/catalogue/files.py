@@ -32,6 +32,7 @@ from soundalike.catalogue import manifest as manifests
 from soundalike.catalogue.manifest import Manifest
 from soundalike.catalogue.mapped import Strings, Table
 from soundalike.catalogue.transforms import Fitted
+from soundalike.engines.arrays import header, open_array
 from soundalike.engines.base import Engine
 from soundalike.errors import DamagedIndex
 from soundalike.types import FloatArray
@@ -140,16 +141,13 @@ def open_folder(folder: Path) -> Stored:
     """
     manifest = _with_sizes(folder)
     fitted = _fitted(folder, manifest)
-    vectors = _matrix(folder / VECTORS, (manifest.items, manifest.dim))
+    vectors = open_matrix(folder / VECTORS, (manifest.items, manifest.dim))
     places = vectors
     if fitted is not None:
-        places = _matrix(folder / PLACES, (manifest.items, manifest.width))
+        places = open_matrix(folder / PLACES, (manifest.items, manifest.width))
     elif manifest.width != manifest.dim:
         raise DamagedIndex(f"{folder} has no transform that changes the length of vectors.")
-    items = Table(folder, ITEMS, len(COLUMNS))
-    keys, metadata = map(items.column, COLUMNS)
-    if len(keys) != manifest.items:
-        raise DamagedIndex(f"{folder} does not have {manifest.items} keys and their metadata.")
+    keys, metadata = map(Table(folder, ITEMS, manifest.items, len(COLUMNS)).column, COLUMNS)
     engine = engines.load(manifest.engine).open(folder, places, manifest.index)
     return Stored(manifest, keys, metadata, vectors, places, engine, fitted)
 
@@ -159,11 +157,15 @@ def write_matrix(path: Path, shape: tuple[int, int], blocks: Iterator[FloatArray
 
     It is written and not mapped: on a full disk a write fails, and a mapping kills.
     """
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
+        file.write(header(np.float32, shape))
         for block in blocks:
             file.write(np.ascontiguousarray(block, dtype="<f4").data)
+
+
+def open_matrix(path: Path, shape: tuple[int, int]) -> FloatArray:
+    """Map what `write_matrix` wrote; DamagedIndex where that is not of this shape."""
+    return open_array(path, np.float32, shape)
 
 
 def _with_sizes(folder: Path) -> Manifest:
@@ -189,17 +191,6 @@ def _fitted(folder: Path, manifest: Manifest) -> Fitted | None:
     if fitted.name != manifest.transform:
         raise DamagedIndex(f"{folder / TRANSFORM} is not {manifest.transform}.")
     return fitted
-
-
-def _matrix(path: Path, shape: tuple[int, int]) -> FloatArray:
-    try:
-        # a plain array over the mapping: numpy's own class makes every access dearer
-        matrix: FloatArray = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
-    except (OSError, ValueError) as error:
-        raise DamagedIndex(f"{path} cannot be read: {error}.") from error
-    if matrix.shape != shape or matrix.dtype != np.float32:
-        raise DamagedIndex(f"{path} is not a float32 matrix of shape {shape}.")
-    return matrix
 
 
 def _facts(path: Path) -> dict[str, int | str]:

@@ -17,6 +17,7 @@ from typing import Self, overload
 
 import numpy as np
 
+from soundalike.engines.arrays import open_array
 from soundalike.errors import DamagedIndex
 
 TEXT = ".utf8"
@@ -70,8 +71,8 @@ class Table:
         What a `TableWriter` wrote to. Its files must not change afterwards.
     name : str
         The name given there.
-    columns : int
-        How many strings each row has.
+    rows, columns : int
+        How many there are, of which each has as many strings.
 
     Raises
     ------
@@ -79,17 +80,14 @@ class Table:
         The files are missing, or do not fit each other.
     """
 
-    def __init__(self, folder: Path, name: str, columns: int) -> None:
-        path = folder / f"{name}{OFFSETS}"
+    def __init__(self, folder: Path, name: str, rows: int, columns: int) -> None:
+        path, texts = folder / f"{name}{OFFSETS}", folder / f"{name}{TEXT}"
+        offsets = open_array(path, np.int64, (rows * columns + 1,))
         try:
-            offsets = np.load(path, mmap_mode="r", allow_pickle=False)
-            self._text = _map(folder / f"{name}{TEXT}")
+            self._text = _map(texts)
         except (OSError, ValueError) as error:
-            raise DamagedIndex(f"{path.with_suffix('')} cannot be read: {error}.") from error
-        flat = offsets.ndim == 1 and len(offsets) and not (len(offsets) - 1) % columns
-        if not flat or offsets.dtype != np.int64:
-            raise DamagedIndex(f"{path} does not say where strings begin.")
-        self._offsets = memoryview(offsets)
+            raise DamagedIndex(f"{texts} cannot be read: {error}.") from error
+        self._offsets = offsets.data
         self._columns = columns
         ends = (self._offsets[0], self._offsets[-1])
         if ends != (0, len(self._text)) or (np.diff(offsets) < 0).any():

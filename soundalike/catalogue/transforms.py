@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import io
 import math
+import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,6 +51,7 @@ SEED = 0
 EXPANSION_POWER = 3
 HUB_LENGTH = math.sqrt(1.5)
 HUB_SCALE = 3.0
+_reading = threading.Lock()  # two that parse headers at once make CPython 3.11 fail now and then
 SAME = 1 - 1e-6  # a cosine above which a reference is the vector itself
 
 
@@ -194,7 +196,7 @@ class Fitted:
     @classmethod
     def from_bytes(cls, blob: bytes) -> Fitted:
         """Read what `to_bytes` wrote."""
-        with np.load(io.BytesIO(blob), allow_pickle=False) as arrays:
+        with _reading, np.load(io.BytesIO(blob), allow_pickle=False) as arrays:
             return cls(
                 name=str(arrays["name"]),
                 count=int(arrays["count"]),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from soundalike.engines.arrays import open_array
 from soundalike.engines.base import NO_ROW, Rows
 from soundalike.errors import DamagedIndex
 from soundalike.types import FloatArray
@@ -70,11 +71,8 @@ class Groups:
         DamagedIndex
             The file does not tell of so many groups of so many rows.
         """
-        try:
-            table = np.load(folder / FILE, mmap_mode="r", allow_pickle=False).view(np.ndarray)
-        except (OSError, ValueError) as error:
-            raise DamagedIndex(f"{folder / FILE} cannot be read: {error}.") from error
-        if table.shape != (2, rows + 1) or table.dtype != np.int64 or not _sound(table, count):
+        table = open_array(folder / FILE, np.int64, (2, rows + 1))
+        if not _sound(table, count):
             raise DamagedIndex(f"{folder / FILE} does not group {rows} rows into {count}.")
         return cls(table)
 

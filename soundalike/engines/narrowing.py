@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from soundalike.engines.arrays import open_array
 from soundalike.engines.base import Rows
 from soundalike.engines.calibration import RECALL_AT, Sample
 from soundalike.engines.exact import ExactEngine
-from soundalike.errors import DamagedIndex
 from soundalike.types import FloatArray
 
 FILE = "narrowing.npy"
@@ -80,13 +80,7 @@ class Narrowing:
         """
         if width is None:
             return cls(None)
-        try:
-            basis = np.load(folder / FILE, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DamagedIndex(f"{folder / FILE} cannot be read: {error}.") from error
-        if basis.shape != (dim, width) or basis.dtype != np.float32:
-            raise DamagedIndex(f"{folder / FILE} does not lead from {dim} numbers to {width}.")
-        return cls(basis)
+        return cls(open_array(folder / FILE, np.float32, (dim, width)))
 
     def save(self, folder: Path) -> None:
         """Write the directions, where there are any."""

@@ -13,7 +13,7 @@ def written(folder, *blocks, name="keys"):
     with TableWriter(folder, name) as writer:
         for block in blocks:
             writer.extend([text] for text in block)
-    return Table(folder, name, 1).column(0)
+    return Table(folder, name, sum(map(len, blocks)), 1).column(0)
 
 
 def test_strings_come_back_as_they_were_written(tmp_path):
@@ -28,13 +28,13 @@ def test_strings_come_back_as_they_were_written(tmp_path):
 def test_columns_are_told_apart(tmp_path):
     with TableWriter(tmp_path, "keys") as writer:
         writer.extend(zip("abc", TEXTS[:3], strict=True))
-    keys, texts = map(Table(tmp_path, "keys", 2).column, range(2))
+    keys, texts = map(Table(tmp_path, "keys", 3, 2).column, range(2))
     assert (list(keys), list(texts)) == (["a", "b", "c"], TEXTS[:3])
     assert (keys.pick([2, 0]), texts.pick([2, 0])) == (["c", "a"], [TEXTS[2], TEXTS[0]])
     assert (keys[-1], texts[1:]) == ("c", TEXTS[1:3])
     assert keys.rising()
     with pytest.raises(DamagedIndex, match="keys"):
-        Table(tmp_path, "keys", 4)
+        Table(tmp_path, "keys", 3, 4)
 
 
 @pytest.mark.parametrize("row", [len(TEXTS), -len(TEXTS) - 1])
@@ -77,7 +77,7 @@ def test_offsets_that_lead_astray_are_refused(tmp_path, offsets):
     written(tmp_path, ["a", "bc"])
     np.save(tmp_path / f"keys{OFFSETS}", offsets)
     with pytest.raises(DamagedIndex, match="keys"):
-        Table(tmp_path, "keys", 1)
+        Table(tmp_path, "keys", 2, 1)
 
 
 @pytest.mark.parametrize("ending", [TEXT, OFFSETS])
@@ -85,4 +85,4 @@ def test_a_missing_file_is_told(tmp_path, ending):
     written(tmp_path, ["a", "bc"])
     (tmp_path / f"keys{ending}").unlink()
     with pytest.raises(DamagedIndex, match="keys"):
-        Table(tmp_path, "keys", 1)
+        Table(tmp_path, "keys", 2, 1)
