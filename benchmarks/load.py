@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
+PATIENCE_S = 3600  # an index of a million is long in the making
 JSON, NPY, NDJSON = "application/json", "application/x-npy", "application/x-ndjson"
 HEAD_END = b"\r\n\r\n"
 
@@ -48,7 +49,7 @@ class Connection:
     """One kept-alive connection."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=300)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def ask(self, raw: bytes) -> bytes:

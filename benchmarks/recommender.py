@@ -154,11 +154,15 @@ def run(size: int, dim: int, args: argparse.Namespace) -> dict[str, Any]:
     data = vectors.make(size, dim)
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
-        inside, search_k = run_in_process(data, folder, args)
-        show_in_process(inside)
-        through = filtered.measure(data, folder / "filtered")
-        filtered.show(through)
-        sys.stdout.flush()
+        inside: Table = []
+        through: Table = []
+        search_k = args.served_alone
+        if search_k is None:
+            inside, search_k = run_in_process(data, folder, args)
+            show_in_process(inside)
+            through = filtered.measure(data, folder / "filtered")
+            filtered.show(through)
+            sys.stdout.flush()
         outside = run_served(data, folder, search_k, args)
         show_served(outside)
         show_writes(outside)
@@ -173,6 +177,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dim", type=int, default=DIM, help="numbers in a vector (%(default)s)")
     parser.add_argument("--million", action="store_true", help="1,000,000 x 128 as well")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    parser.add_argument(
+        "--served-alone",
+        type=int,
+        metavar="SEARCH_K",
+        help="over HTTP alone, beside Annoy at this effort, which a race in one process found",
+    )
     parser.add_argument("--json", type=Path, default=None, help="file for every figure")
     parser.add_argument("--folder", type=Path, default=None, help="where there is room")
     args = parser.parse_args(arguments)
