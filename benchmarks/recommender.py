@@ -42,9 +42,10 @@ def engines_here() -> list[str]:
     return ["annoy", *(["faiss"] if in_process.installed("faiss") else [])]
 
 
-def run_in_process(data: Data, folder: Path, args: argparse.Namespace) -> tuple[Table, int]:
+def run_in_process(
+    data: Data, bare: Any, folder: Path, args: argparse.Namespace
+) -> tuple[Table, int]:
     """Race everything in this process; gives the figures, and the search_k of equal recall."""
-    bare = in_process.bare_annoy(data.vectors, folder / "plain.ann")
     with ExitStack() as stack:
         own = [
             stack.enter_context(in_process.catalogue_contender(data, name, folder / f"in-{name}"))
@@ -154,11 +155,12 @@ def run(size: int, dim: int, args: argparse.Namespace) -> dict[str, Any]:
     data = vectors.make(size, dim)
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
+        bare = in_process.bare_annoy(data.vectors, folder / "plain.ann")
         inside: Table = []
         through: Table = []
         search_k = args.served_alone
         if search_k is None:
-            inside, search_k = run_in_process(data, folder, args)
+            inside, search_k = run_in_process(data, bare, folder, args)
             show_in_process(inside)
             through = filtered.measure(data, folder / "filtered")
             filtered.show(through)
