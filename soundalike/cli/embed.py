@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundalike.cli.common import print_json
+from soundalike.cli.common import one_thread_a_sound, print_json
 from soundalike.errors import AudioError, BadRequest
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Embed each file, or each text; a file that fails does not stop the others."""
+    one_thread_a_sound()
     from soundalike.extract.loading import Extractors
 
     if bool(args.files) == bool(args.text):

@@ -14,7 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from soundalike.cli.common import EMBEDDER_PORT, RECOMMENDER_PORT, data_dir, first_key
+from soundalike.cli.common import (
+    EMBEDDER_PORT,
+    RECOMMENDER_PORT,
+    data_dir,
+    first_key,
+    one_thread_a_sound,
+)
 from soundalike.cli.index import find_sounds
 from soundalike.errors import BadRequest, SoundalikeError
 
@@ -88,6 +94,8 @@ def _serve_one(args: argparse.Namespace) -> int:
         raise BadRequest(
             f"Serving needs an extra: pip install 'soundalike[{args.service}]'."
         ) from None
+    if args.service == "embedder":
+        one_thread_a_sound()
     application, usual_port = SERVICES[args.service]
     with _counting_together() if args.workers > 1 else nullcontext():
         uvicorn.run(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundalike.cli.common import print_json
+from soundalike.cli.common import one_thread_a_sound, print_json
 from soundalike.errors import AudioError, BadRequest
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Embed the sounds, print their cosines and draw them; one that fails is left out."""
+    one_thread_a_sound()
     _check(args)
     heard, failed = _hear(args)
     for file, reason in failed.items():

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -25,6 +26,29 @@ def test_embed_prints_the_vector(wav, capsys):
     assert np.linalg.norm(told["vector"]) == pytest.approx(1, abs=1e-6)
     assert main(["embed", str(wav)]) == 0
     assert f"{told['space']}  256" in capsys.readouterr().out
+
+
+THREADS = """
+import re, sys
+from unittest import mock
+sys.modules["torch"] = None
+from soundalike.cli import main
+with mock.patch("uvicorn.run"):
+    main(sys.argv[1:])
+import numpy
+some = numpy.ones((600, 600), numpy.float32)
+some @ some
+print(re.search(r"Threads:\\s+(\\d+)", open("/proc/self/status").read())[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc elsewhere")
+@pytest.mark.parametrize("verb", [["embed", "--model", "mini"], ["serve", "embedder"]])
+def test_what_embeds_has_numpy_compute_on_one_thread(verb, wav):
+    settings = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    command = [sys.executable, "-c", THREADS, *verb, *([str(wav)] if "embed" in verb else [])]
+    told = subprocess.check_output(command, env=settings, text=True)
+    assert told.split()[-1] == "1"
 
 
 def test_embed_goes_on_after_a_file_that_fails(wav, tmp_path, capsys):

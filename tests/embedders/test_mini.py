@@ -212,25 +212,22 @@ def test_the_light_install_embeds_as_the_whole_one_does(mini, tmp_path):
 
 
 LIGHT = """
-import re, sys, time
+import re, sys
 for name in ("torch", "transformers", "librosa"):
     sys.modules[name] = None
 import soundalike
 soundalike.embed(sys.argv[1], model="mini")
 with open("/proc/self/status") as status:
     print(re.search(r"VmHWM:\\s+(\\d+) kB", status.read())[1])
-print(time.process_time())
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc elsewhere")
-def test_the_first_vector_of_the_light_install_takes_little_memory_and_time(tmp_path):
+def test_the_first_vector_of_the_light_install_takes_little_memory(tmp_path):
     path = tmp_path / "sound.wav"
     path.write_bytes(encoded(noise(10.0)))
     told = subprocess.check_output([sys.executable, "-c", LIGHT, str(path)], text=True)
-    taken_kb, processor_s = map(float, told.split())
-    assert taken_kb < 100_000
-    assert processor_s < 1.0
+    assert int(told) < 100_000
 
 
 def test_the_packaged_file_is_small_and_whole():
