@@ -27,7 +27,8 @@ READABLE = (1,)  # versions of the format
 BLOCK_BYTES = 1 << 24  # of vectors in memory at once
 MOST_LINE_BYTES = 1 << 28
 MOST_MANIFEST_BYTES = 1 << 20
-# the last two: a member that is encrypted, and a name that is no UTF-8
+# what zipfile raises: the second for a compression that it does not know, and the last two for a
+# member that is encrypted and a name that is no UTF-8
 UNREADABLE = (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, UnicodeDecodeError)
 REQUIRED = {backup.VECTORS, backup.ITEMS, backup.MANIFEST}
 

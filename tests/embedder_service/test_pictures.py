@@ -1,4 +1,6 @@
 import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from PIL import Image
 from services.embedder.app import create_app
 from services.embedder.settings import EmbedderSettings
 from soundalike import pictures
+from soundalike.pictures import drawing
 from soundalike.pictures.settings import KINDS
 from tests.pictures.sounds import chirp, wav
 
@@ -58,6 +61,26 @@ def test_faults_are_problems(client, kind, query, content, status, code):
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["code"] == code
+
+
+def test_more_sound_than_may_wait_is_sent_away(sound, monkeypatch):
+    begun, free = threading.Event(), threading.Event()
+    draw = drawing.png
+
+    def slowly(*args, **how):
+        begun.set()
+        assert free.wait(60)
+        return draw(*args, **how)
+
+    monkeypatch.setattr(drawing, "png", slowly)
+    app = create_app(EmbedderSettings(model="fake", queue_seconds=1.5, threads=1))
+    with TestClient(app) as client, ThreadPoolExecutor() as others:
+        first = others.submit(client.post, "/pictures/mel", content=sound)
+        assert begun.wait(60)
+        refused = client.post("/pictures/mel", content=sound)
+        free.set()
+        assert first.result().status_code == 200
+    assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
 
 
 def test_settings_stand_on_the_openapi_page(client):
